@@ -1,0 +1,258 @@
+"""Images with or without labels: immutable, and read only when they are needed."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mantrap.core.shapes import Images, Labels
+from mantrap.errors import DataError, UsageError
+
+
+class PixelSource(Protocol):
+    """Where pixels come from: an array in memory, or files that are decoded as they are read."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of every image."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def read(self, index: Sequence[int]) -> Tensor:
+        """These images, [n, c, h, w], as uint8 or as float32 in [0, 1]; the caller may not change them."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images of a set: pixels in [0, 1], labels where there are any, and their indices in the set."""
+
+    images: Images
+    labels: Labels | None
+    index: tuple[int, ...]
+
+
+class ImageSet:
+    """An immutable set of images of one shape.
+
+    Args:
+        source: Where the pixels are.
+        labels: A class for each image, or ``None``.
+        class_names: A name for each class; empty where they have none.
+        name: What to call the set in messages and records.
+        groups: A group for each image (a video track, a person): splits keep a group together. ``None`` for no groups.
+
+    Raises:
+        DataError: No images at all, or labels or groups that do not match them in number, or a negative label.
+    """
+
+    def __init__(
+        self,
+        source: PixelSource,
+        labels: Sequence[int] | Tensor | None = None,
+        *,
+        class_names: Sequence[str] = (),
+        name: str = "images",
+        groups: Sequence[str] | None = None,
+    ) -> None:
+        self._source = source
+        self.labels = None if labels is None else torch.as_tensor(labels, dtype=torch.int64).clone()
+        self.class_names = tuple(class_names)
+        self.name = name
+        self.groups = None if groups is None else tuple(groups)
+        if len(source) == 0:
+            raise DataError(expected=f"at least one image in {name}", got="none", remedy="Give images to work with.")
+        for what, values in (("labels", self.labels), ("groups", self.groups)):
+            if values is not None and len(values) != len(source):
+                raise DataError(
+                    expected=f"{len(source)} {what} for the {len(source)} images of {name}",
+                    got=f"{len(values)}",
+                    remedy=f"Give one for each image, or no {what} at all.",
+                )
+        if self.labels is not None and int(self.labels.min()) < 0:
+            raise DataError(
+                expected=f"labels from 0 up in {name}", got=f"{int(self.labels.min())}", remedy="Number the classes from 0."
+            )
+
+    @classmethod
+    def from_array(
+        cls,
+        pixels: "np.ndarray | Tensor",
+        labels: "Sequence[int] | Tensor | np.ndarray | None" = None,
+        *,
+        class_names: Sequence[str] = (),
+        name: str = "images",
+        groups: Sequence[str] | None = None,
+    ) -> "ImageSet":
+        """A set in memory.
+
+        Args:
+            pixels: uint8, or floating point in [0, 1]; a tensor is [n, c, h, w], an array [n, h, w] or [n, h, w, c].
+            labels: A class for each image, or ``None``.
+            class_names: As for the class.
+            name: As for the class.
+            groups: As for the class.
+
+        Raises:
+            DataError: A shape, type or range other than that.
+        """
+        plain = labels if labels is None else torch.as_tensor(np.asarray(labels).astype(np.int64))
+        return cls(ArraySource.of(pixels, name), plain, class_names=class_names, name=name, groups=groups)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __repr__(self) -> str:
+        c, h, w = self.shape
+        return f"ImageSet({self.name!r}, {len(self)} images of {c}x{h}x{w}, {'' if self.labelled else 'not '}labelled)"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of every image."""
+        return self._source.shape
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every image has a label."""
+        return self.labels is not None
+
+    @property
+    def num_classes(self) -> int | None:
+        """One more than the largest label, or the number of class names if that is more; ``None`` without labels."""
+        if self.labels is None:
+            return len(self.class_names) or None
+        return max(int(self.labels.max()) + 1, len(self.class_names))
+
+    def images(self, index: Sequence[int] | None = None) -> Images:
+        """Pixels of these images (of all where ``None``) as float32 in [0, 1], [n, c, h, w]."""
+        return _as_float(self._source.read(range(len(self)) if index is None else index))
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All images in order, ``size`` at a time, the last batch perhaps smaller."""
+        for start in range(0, len(self), size):
+            index = tuple(range(start, min(start + size, len(self))))
+            labels = None if self.labels is None else self.labels[start : start + size]
+            yield Batch(self.images(index), labels, index)
+
+    def subset(self, index: Sequence[int]) -> "ImageSet":
+        """These images as a set of their own, in this order.
+
+        Raises:
+            DataError: The index is empty.
+            UsageError: It names images that are not there.
+        """
+        chosen = [int(i) for i in index]
+        if chosen and not 0 <= min(chosen) <= max(chosen) < len(self):
+            raise UsageError(
+                expected=f"indices from 0 to {len(self) - 1}",
+                got=f"{min(chosen)} to {max(chosen)}",
+                remedy="Choose images that are there.",
+            )
+        return ImageSet(
+            _Chosen(self._source, chosen),
+            None if self.labels is None else self.labels[chosen],
+            class_names=self.class_names,
+            name=self.name,
+            groups=None if self.groups is None else [self.groups[i] for i in chosen],
+        )
+
+    def unlabelled(self) -> "ImageSet":
+        """The same images without their labels."""
+        return ImageSet(self._source, None, class_names=self.class_names, name=self.name, groups=self.groups)
+
+    def with_labels(self, labels: Labels) -> "ImageSet":
+        """The same images with other labels."""
+        return ImageSet(self._source, labels, class_names=self.class_names, name=self.name, groups=self.groups)
+
+    @cached_property
+    def content_hashes(self) -> tuple[str, ...]:
+        """sha256 of the pixels of each image, whatever its label: equal images have equal hashes."""
+        hashes: list[str] = []
+        for start in range(0, len(self), 256):
+            pixels = self._source.read(range(start, min(start + 256, len(self))))
+            hashes += [hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest() for image in pixels]
+        return tuple(hashes)
+
+    def digest(self) -> str:
+        """sha256 over shape, pixels and labels of all images, in order."""
+        sha = hashlib.sha256(repr(self.shape).encode())
+        for image in self.content_hashes:
+            sha.update(image.encode())
+        if self.labels is not None:
+            sha.update(self.labels.numpy().tobytes())
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Pixels in memory: [n, c, h, w], uint8 or float32 in [0, 1]."""
+
+    pixels: Tensor
+
+    @classmethod
+    def of(cls, pixels: "np.ndarray | Tensor", name: str) -> "ArraySource":
+        """Check an array or tensor and bring it to [n, c, h, w]."""
+        if isinstance(pixels, np.ndarray):
+            if pixels.ndim == 3:
+                pixels = pixels[..., None]
+            tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))) if pixels.ndim == 4 else None
+        else:
+            tensor = pixels.detach().cpu() if pixels.ndim == 4 else None
+        if tensor is None or not (tensor.dtype == torch.uint8 or tensor.is_floating_point()):
+            raise DataError(
+                expected=f"uint8 or float images of shape [n, c, h, w] (an array: [n, h, w] or [n, h, w, c]) in {name}",
+                got=f"{pixels.dtype} of shape {tuple(pixels.shape)}",
+                remedy="Reorder or convert the array.",
+            )
+        if tensor.is_floating_point():
+            tensor = tensor.to(torch.float32)
+            low, high = (float(tensor.min()), float(tensor.max())) if tensor.numel() else (0.0, 0.0)
+            if not (low >= 0.0 and high <= 1.0):
+                raise DataError(
+                    expected=f"pixels in [0, 1] in {name}",
+                    got=f"{low:.4g} to {high:.4g}",
+                    remedy="Undo the normalisation (the model's own goes into mean and std), or give uint8.",
+                )
+        return cls(tensor.clone())
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        _, c, h, w = self.pixels.shape
+        return (c, h, w)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, index: Sequence[int]) -> Tensor:
+        """These images; a run of neighbours is not copied."""
+        if isinstance(index, range) and index.step == 1:
+            return self.pixels[index.start : index.stop]
+        return self.pixels[list(index)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """Some images of another source, in an order of their own."""
+
+    source: PixelSource
+    index: list[int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.source.shape
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def read(self, index: Sequence[int]) -> Tensor:
+        return self.source.read([self.index[i] for i in index])
+
+
+def _as_float(pixels: Tensor) -> Tensor:
+    return pixels.to(torch.float32) / 255 if pixels.dtype == torch.uint8 else pixels.clone()

@@ -1,0 +1,46 @@
+"""The nouns and verbs that the families agree on."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol, runtime_checkable
+
+from mantrap.core.classifier import Classifier
+from mantrap.core.imageset import ImageSet
+from mantrap.core.memo import FORGETFUL, Memo
+from mantrap.core.progress import SILENT, Progress
+from mantrap.core.results import Detection
+from mantrap.core.rng import Rng
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Looks for a backdoor in a model.
+
+    A detector is a frozen dataclass of hyperparameters. It gets clean images, never the attack; it leaves the model
+    bitwise as it was; the same ``rng`` gives the same result.
+    """
+
+    name: ClassVar[str]
+    quick: ClassVar[str]
+
+    def detect(
+        self,
+        model: Classifier,
+        clean: ImageSet,
+        *,
+        heldout: ImageSet,
+        labels: Sequence[int] | None = None,
+        rng: Rng,
+        progress: Progress = SILENT,
+        memo: Memo = FORGETFUL,
+    ) -> Detection:
+        """Scan a model.
+
+        Args:
+            model: The classifier in question.
+            clean: Images to search with.
+            heldout: Other images, to measure on what the search found.
+            labels: Which labels to scan; all of them where ``None``.
+            rng: Source of randomness.
+            progress: Observer of the work.
+            memo: Keeps finished pieces, so that a killed scan goes on where it stopped.
+        """

@@ -1,0 +1,71 @@
+"""How often a model is right, and how often a trigger works."""
+
+from collections.abc import Callable
+
+import torch
+
+from mantrap.core import Classifier, ImageSet
+from mantrap.core.shapes import Images, Labels
+from mantrap.errors import DataError
+from mantrap.ops.intervals import wilson
+from mantrap.records import Rate
+
+BATCH = 256
+
+
+def predictions(model: Classifier, images: ImageSet, *, batch_size: int = BATCH) -> Labels:
+    """The class that the model gives each image, [n]. The model is frozen meanwhile."""
+    with model.frozen(), torch.no_grad():
+        answers = [model.logits(b.images.to(model.device)).argmax(1).cpu() for b in images.batches(batch_size)]
+    return torch.cat(answers)
+
+
+def accuracy(model: Classifier, images: ImageSet, *, batch_size: int = BATCH) -> Rate:
+    """Share of images that get their own label.
+
+    Raises:
+        DataError: The images have no labels.
+    """
+    if images.labels is None:
+        raise DataError(expected=f"labels for {images.name}", got="none", remedy="Give labels, or skip the accuracy.")
+    hits = int((predictions(model, images, batch_size=batch_size) == images.labels).sum())
+    return wilson(hits, len(images))
+
+
+def trigger_success(
+    model: Classifier, images: ImageSet, apply: Callable[[Images], Images], target: int, *, batch_size: int = BATCH
+) -> Rate:
+    """Share of images of other classes that the trigger sends to the target.
+
+    Images that already belong to the target do not count. An image's class is its label, or where the set has none the
+    model's own answer to the clean image.
+
+    Args:
+        model: The classifier.
+        images: Clean images.
+        apply: Puts the trigger on a batch.
+        target: Label that the trigger should lead to.
+        batch_size: Images at a time.
+
+    Returns:
+        The rate with its Wilson interval.
+
+    Raises:
+        DataError: Every image belongs to the target class.
+    """
+    hits = total = 0
+    with model.frozen(), torch.no_grad():
+        for batch in images.batches(batch_size):
+            pixels = batch.images.to(model.device)
+            source = model.logits(pixels).argmax(1).cpu() if batch.labels is None else batch.labels
+            outcome = model.logits(apply(pixels)).argmax(1).cpu()
+            others = source != target
+            hits += int(((outcome == target) & others).sum())
+            total += int(others.sum())
+    if total == 0:
+        raise DataError(
+            expected=f"images of {images.name} that do not belong to class {target}",
+            got=f"{len(images)} that all do",
+            remedy="Give images of other classes as well.",
+        )
+    return wilson(hits, total)

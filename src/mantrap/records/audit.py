@@ -1,0 +1,212 @@
+"""What an audit found: the values behind audit.json and the report."""
+
+import enum
+
+from mantrap.records.base import SCHEMA_VERSION, Record
+
+
+class Verdict(enum.StrEnum):
+    """Outcome of an audit, in order of precedence. There is no "clean": absence of evidence is all that can be said."""
+
+    REFUSED = "REFUSED"
+    SUSPICIOUS = "SUSPICIOUS"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NO_EVIDENCE = "NO_EVIDENCE"
+
+
+class CheckStatus(enum.StrEnum):
+    """How a check of the inputs ended."""
+
+    PASSED = "passed"
+    WARNED = "warned"
+    SKIPPED = "skipped"
+
+
+class Rate(Record):
+    """A share of images with its Wilson interval at 95 %: ``hits`` of ``total``; all shares in [0, 1]."""
+
+    hits: int
+    total: int
+    value: float
+    low: float
+    high: float
+
+
+class Picture(Record):
+    """A small PNG, base64 coded, with the sentence that stands in for it where it cannot be seen."""
+
+    png: str
+    width: int
+    height: int
+    alt: str
+
+
+class Prediction(Record):
+    """What the model says of one image: the class and its softmax confidence in [0, 1]."""
+
+    label: int
+    class_name: str
+    confidence: float
+
+
+class Example(Record):
+    """One held-out image before and after the trigger, with the model's answers."""
+
+    before: Picture
+    after: Picture
+    source: Prediction
+    outcome: Prediction
+    true_class: str | None
+
+
+class LabelRecord(Record):
+    """What a detector found for one label.
+
+    ``norm`` is the L1 of the smallest mask that met the success threshold, in pixels; ``None`` when the label is
+    ``censored``: no mask ever met it. ``index`` is the signed MAD anomaly index (negative: smaller than the median).
+    """
+
+    label: int
+    class_name: str
+    norm: float | None
+    index: float | None
+    success: Rate | None
+    censored: bool
+    steps: int
+    stopped: str
+
+
+class SuspectRecord(Record):
+    """A label that looks like the target of a backdoor, with the trigger that shows it."""
+
+    label: int
+    class_name: str
+    detector: str
+    norm: float
+    index: float | None
+    success: Rate
+    flagged_by_paper: bool
+    mask: Picture
+    pattern: Picture
+    trigger: Picture
+    examples: tuple[Example, ...]
+
+
+class NormStatistics(Record):
+    """The statistics over the norms of all uncensored labels that the rules use.
+
+    ``log_ratio`` is log(median norm / smallest norm). ``paper_flags`` are the labels that the paper's own rule flags:
+    anomaly index above 2 on the low side.
+    """
+
+    median: float
+    mad: float
+    smallest_label: int
+    smallest_norm: float
+    smallest_index: float | None
+    log_ratio: float
+    paper_flags: tuple[int, ...]
+
+
+class DetectionRecord(Record):
+    """One detector's answer. ``score``: higher is more suspicious; the scale is the detector's own."""
+
+    detector: str
+    score: float | None
+    labels: tuple[LabelRecord, ...]
+    statistics: NormStatistics | None
+    notes: tuple[str, ...]
+
+
+class CheckRecord(Record):
+    """One check of the inputs: what was looked at, how it ended, and what it means."""
+
+    name: str
+    status: CheckStatus
+    message: str
+
+
+class ModelRecord(Record):
+    """The model that was audited, as it was understood."""
+
+    file_name: str
+    sha256: str
+    arch: str
+    parameters: int
+    num_classes: int
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pixel_range: tuple[float, float]
+
+
+class DataRecord(Record):
+    """The clean images that the audit used; ``scan`` and ``heldout`` share no image content."""
+
+    name: str
+    digest: str
+    images: int
+    labelled: bool
+    scan_images: int
+    scan_digest: str
+    heldout_images: int
+    heldout_digest: str
+
+
+class StageCost(Record):
+    """Images that went through the model in one stage: forward passes, and forward passes with a backward one."""
+
+    stage: str
+    forward: int
+    backward: int
+
+
+class StageTime(Record):
+    """Seconds that one stage took, summed over every run that worked on it when an audit was resumed."""
+
+    stage: str
+    cpu_seconds: float
+    wall_seconds: float
+
+
+class Reproduction(Record):
+    """All it takes to get this record again."""
+
+    command: str
+    seed: int
+    detectors: tuple[str, ...]
+    versions: dict[str, str]
+
+
+class Volatile(Record):
+    """What differs between two runs on the same inputs. Everything outside this block is byte-identical."""
+
+    started: str
+    model_path: str
+    device: str
+    threads: int
+    machine: str
+    stages: tuple[StageTime, ...]
+
+
+class AuditRecord(Record):
+    """The whole answer to "may I deploy this model?"."""
+
+    schema_version: str = SCHEMA_VERSION
+    kind: str = "audit"
+    verdict: Verdict
+    verdict_rule: str
+    provisional: bool
+    headline: str
+    reasons: tuple[str, ...]
+    blind_spots: tuple[str, ...]
+    suspects: tuple[SuspectRecord, ...]
+    labels: tuple[LabelRecord, ...]
+    detections: tuple[DetectionRecord, ...]
+    checks: tuple[CheckRecord, ...]
+    model: ModelRecord
+    data: DataRecord
+    reproduction: Reproduction
+    cost: tuple[StageCost, ...]
+    volatile: Volatile

@@ -1,0 +1,43 @@
+"""The card that lies beside a saved model, and the record of its training."""
+
+from mantrap.records.audit import Rate
+from mantrap.records.base import SCHEMA_VERSION, Record
+
+
+class EpochRecord(Record):
+    """Mean loss and accuracy over the training images in one epoch (measured while the weights moved)."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+
+
+class TrainingRecord(Record):
+    """How a model was trained, and why the training stopped."""
+
+    recipe: str
+    seed: int
+    images: int
+    data_name: str
+    data_digest: str
+    epochs: tuple[EpochRecord, ...]
+    stopped: str
+    test_accuracy: Rate | None
+    test_name: str | None
+
+
+class ModelCard(Record):
+    """What a file of weights does not say of itself; lies beside it as ``NAME.card.json``."""
+
+    schema_version: str = SCHEMA_VERSION
+    kind: str = "model_card"
+    arch: str
+    num_classes: int
+    class_names: tuple[str, ...]
+    input_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pixel_range: tuple[float, float]
+    sha256: str
+    training: TrainingRecord | None
+    notes: tuple[str, ...] = ()
