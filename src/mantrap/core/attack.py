@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from mantrap.core.imageset import ImageSet
 from mantrap.core.rng import Rng
@@ -11,12 +11,14 @@ from mantrap.core.trigger import Trigger
 from mantrap.core.truth import GroundTruth
 
 
+@runtime_checkable
 class NamedTrigger(Trigger, Protocol):
     """A trigger that a spec string can name."""
 
     name: ClassVar[str]
 
 
+@runtime_checkable
 class Selection(Protocol):
     """Chooses which images of a training set to poison."""
 
@@ -26,6 +28,7 @@ class Selection(Protocol):
         """Indices out of ``eligible``, ascending. ``labels`` are those of the whole set."""
 
 
+@runtime_checkable
 class Relabelling(Protocol):
     """Says what label a triggered image shall have."""
 

@@ -138,7 +138,9 @@ class Classifier:
             handle.remove()
         if not caught:
             raise ModelError(
-                expected=f"the forward pass to run through {layer!r}", got="no call of it", remedy="Choose another layer."
+                expected=f"the forward pass to run through {layer!r}",
+                got="no call of it",
+                remedy="Choose another layer.",
             )
         return caught[-1]
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from mantrap.core.shapes import Images, Labels
 from mantrap.errors import DataError, UsageError
 
 
+@runtime_checkable
 class PixelSource(Protocol):
     """Where pixels come from: an array in memory, or files that are decoded as they are read."""
 
@@ -76,7 +77,9 @@ class ImageSet:
                 )
         if self.labels is not None and int(self.labels.min()) < 0:
             raise DataError(
-                expected=f"labels from 0 up in {name}", got=f"{int(self.labels.min())}", remedy="Number the classes from 0."
+                expected=f"labels from 0 up in {name}",
+                got=f"{int(self.labels.min())}",
+                remedy="Number the classes from 0.",
             )
 
     @classmethod
@@ -160,6 +163,15 @@ class ImageSet:
             name=self.name,
             groups=None if self.groups is None else [self.groups[i] for i in chosen],
         )
+
+    @property
+    def source(self) -> PixelSource:
+        """Where the pixels are."""
+        return self._source
+
+    def over(self, source: PixelSource) -> "ImageSet":
+        """The same labels, names and groups over other pixels of the same images."""
+        return ImageSet(source, self.labels, class_names=self.class_names, name=self.name, groups=self.groups)
 
     def unlabelled(self) -> "ImageSet":
         """The same images without their labels."""

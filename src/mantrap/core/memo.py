@@ -1,11 +1,12 @@
 """Where a method keeps finished pieces of work, so that a killed run can go on."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 
+@runtime_checkable
 class Memo(Protocol):
     """Finished pieces of work by name. What is loaded is bitwise what was saved."""
 

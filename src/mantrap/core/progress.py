@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Stage(Protocol):
     """One stretch of work that counts up to a total."""
 
@@ -12,6 +13,7 @@ class Stage(Protocol):
         """Say that ``amount`` more of the total is done, and what the work is at."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """An observer of long work."""
 

@@ -16,7 +16,8 @@ class ReversedTrigger:
         target: The label that the trigger leads to.
         mask: How much of each pixel is replaced, [h, w] in [0, 1].
         pattern: What it is replaced by, [c, h, w] in [0, 1].
-        censored: True where no mask met the success threshold; mask and pattern are then the last ones tried, and no norm.
+        censored: True where no mask met the success threshold; mask and pattern are then the last ones tried, and
+            there is no norm.
         steps: How many steps the search took.
         stopped: Why it ended: ``"early stop"`` or ``"last step"``.
         success: Share of held-out images that the trigger sends to the target; ``None`` where none was measured.
@@ -60,6 +61,7 @@ class Detection:
         indices: Signed MAD anomaly index by label (below 0: a smaller norm than the median); censored labels have none.
         cost: What the scan cost.
         notes: What the reader must know, in plain sentences.
+        blind_spots: What this detector cannot see, in plain sentences.
         extra: Further tensors worth keeping, by name.
     """
 
@@ -71,6 +73,7 @@ class Detection:
     indices: dict[int, float]
     cost: Cost
     notes: tuple[str, ...] = ()
+    blind_spots: tuple[str, ...] = ()
     extra: dict[str, Tensor] = field(default_factory=dict)
 
     def trigger_for(self, label: int) -> ReversedTrigger | None:

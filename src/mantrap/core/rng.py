@@ -1,6 +1,8 @@
 """Randomness that is passed by hand: a seed and a path of names."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,3 +44,13 @@ class Rng:
     def numpy(self) -> np.random.Generator:
         """A fresh NumPy generator at the start of this stream."""
         return np.random.default_rng(self.integer())
+
+    @contextmanager
+    def as_global(self) -> Iterator[None]:
+        """Torch's global stream is this one inside, and untouched afterwards: for code that takes no generator.
+
+        Dropout and the initialisation of weights draw from the global stream; this is the only way they are called.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(self.integer())
+            yield

@@ -32,19 +32,28 @@ def accuracy(model: Classifier, images: ImageSet, *, batch_size: int = BATCH) ->
     return wilson(hits, len(images))
 
 
-def trigger_success(
-    model: Classifier, images: ImageSet, apply: Callable[[Images], Images], target: int, *, batch_size: int = BATCH
-) -> Rate:
-    """Share of images of other classes that the trigger sends to the target.
+def source_classes(model: Classifier, images: ImageSet) -> Labels:
+    """The class that each image belongs to: its label, or where the set has none the model's own answer, [n]."""
+    return predictions(model, images) if images.labels is None else images.labels
 
-    Images that already belong to the target do not count. An image's class is its label, or where the set has none the
-    model's own answer to the clean image.
+
+def trigger_success(
+    model: Classifier,
+    images: ImageSet,
+    apply: Callable[[Images], Images],
+    target: int,
+    *,
+    sources: Labels | None = None,
+    batch_size: int = BATCH,
+) -> Rate:
+    """Share of images of other classes that the trigger sends to the target; images of the target do not count.
 
     Args:
         model: The classifier.
         images: Clean images.
         apply: Puts the trigger on a batch.
         target: Label that the trigger should lead to.
+        sources: Class of each image where it is known already; else :func:`source_classes`.
         batch_size: Images at a time.
 
     Returns:
@@ -53,19 +62,16 @@ def trigger_success(
     Raises:
         DataError: Every image belongs to the target class.
     """
-    hits = total = 0
-    with model.frozen(), torch.no_grad():
-        for batch in images.batches(batch_size):
-            pixels = batch.images.to(model.device)
-            source = model.logits(pixels).argmax(1).cpu() if batch.labels is None else batch.labels
-            outcome = model.logits(apply(pixels)).argmax(1).cpu()
-            others = source != target
-            hits += int(((outcome == target) & others).sum())
-            total += int(others.sum())
-    if total == 0:
+    others = (source_classes(model, images) if sources is None else sources) != target
+    if not bool(others.any()):
         raise DataError(
             expected=f"images of {images.name} that do not belong to class {target}",
             got=f"{len(images)} that all do",
             remedy="Give images of other classes as well.",
         )
-    return wilson(hits, total)
+    hits = 0
+    with model.frozen(), torch.no_grad():
+        for batch in images.batches(batch_size):
+            outcome = model.logits(apply(batch.images.to(model.device))).argmax(1).cpu()
+            hits += int(((outcome == target) & others[list(batch.index)]).sum())
+    return wilson(hits, int(others.sum()))

@@ -11,8 +11,8 @@ def stamp(images: Images, mask: Float[Tensor, "h w"], pattern: Float[Tensor, "c 
 
     Args:
         images: [n, c, h, w] in [0, 1].
-        mask: [h, w] in [0, 1]; 0 keeps the image, 1 shows the pattern. A mask, not "the non-zero pixels of the pattern",
-            so that black can be stamped.
+        mask: [h, w] in [0, 1]; 0 keeps the image, 1 shows the pattern. A mask, not "the non-zero pixels of the
+            pattern", so that black can be stamped.
         pattern: [c, h, w] in [0, 1].
 
     Returns:

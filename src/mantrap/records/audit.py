@@ -113,6 +113,7 @@ class DetectionRecord(Record):
 
     detector: str
     score: float | None
+    suspects: tuple[int, ...]
     labels: tuple[LabelRecord, ...]
     statistics: NormStatistics | None
     notes: tuple[str, ...]

@@ -47,10 +47,12 @@ class Record:
             raw = json.loads(text)
         except ValueError as error:
             raise RecordError(
-                expected="a record in JSON", got=f"text that does not parse ({error})", remedy="Give the audit.json of a run."
+                expected="a record in JSON",
+                got=f"text that does not parse ({error})",
+                remedy="Give the audit.json of a run.",
             ) from error
         version = raw.get("schema_version", SCHEMA_VERSION) if isinstance(raw, dict) else None
-        if not isinstance(version, str) or version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        if not isinstance(version, str) or version.split(".", 1)[0] != SCHEMA_VERSION.split(".", 1)[0]:
             raise RecordError(
                 expected=f"schema version {SCHEMA_VERSION}",
                 got=f"{version!r}",

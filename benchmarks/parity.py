@@ -1,0 +1,182 @@
+"""Repeat the published figures: train, poison, audit, and write docs/parity.md.
+
+One command, resumable at any point: what is finished is kept under ``runs/parity`` and not done again.
+
+    python benchmarks/parity.py                  everything, then the tables
+    python benchmarks/parity.py --only 'mnist*'  some cells (a shell pattern)
+    python benchmarks/parity.py --table          only write the tables from what is there
+
+A cell is one model: its accuracy, the success of its backdoor, and an audit in the paper's mode. No cell is left out of
+the tables because of its outcome; one that is not finished is shown as such.
+"""
+
+import argparse
+import dataclasses
+import fnmatch
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from mantrap.core import ImageSet, Rng
+from mantrap.core.files import sha256_of, write_atomically
+from mantrap.core.truth import GroundTruth
+from mantrap.data import load
+from mantrap.detect import NeuralCleanse
+from mantrap.errors import MissingDataError
+from mantrap.measure import attack_success
+from mantrap.models import Preprocessing, open_model
+from mantrap.poison import AllToOne, Patch, Poison, RandomShare
+from mantrap.records import AuditRecord, ModelCard, Rate
+from mantrap.training import Recipe, evaluate
+from mantrap.workflow.audit import Plan, Source, audit
+from mantrap.workflow.train import new_classifier, train
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+RUNS = ROOT / "runs" / "parity"
+
+PAPER_DIGITS = Recipe(epochs=5, batch_size=32, optimizer="adam(lr=0.001)")
+PAPER_SIGNS = Recipe(epochs=10, batch_size=32, optimizer="adam(lr=0.001)", schedule="inverse_time(decay=0.0001)")
+LONG_SIGNS = Recipe(
+    epochs=40,
+    batch_size=64,
+    optimizer="adam(lr=0.001)",
+    schedule="cosine",
+    augment="affine(degrees=8.0, shift=0.06, scale=0.1)",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One model to train and audit, or one of somebody else's to audit."""
+
+    name: str
+    data: str
+    arch: str
+    recipe: Recipe | None = None
+    target: int | None = None
+    seed: int = 0
+    declared: Preprocessing = Preprocessing()
+    claim: str = ""
+
+
+def cells() -> list[Cell]:
+    """All cells, cheap ones first."""
+    digits = [
+        Cell(f"mnist-{kind}-s{seed}", "mnist", "mnist_cnn", PAPER_DIGITS, target, seed)
+        for seed in range(3)
+        for kind, target in (("badnets", 7), ("clean", None))
+    ]
+    clothes = [
+        Cell(f"fashion-{kind}-s{seed}", "fashion_mnist", "mnist_cnn", PAPER_DIGITS, target, seed)
+        for seed in range(3)
+        for kind, target in (("badnets-t2", 2), ("badnets-t9", 9), ("clean", None))
+    ]
+    zoo = [
+        Cell("zoo-verazuo_mnist_t1", "mnist", "verazuo_mnist_t1", target=1, declared=_halves(), claim="label 1"),
+        Cell("zoo-ccexam_mnist_clean", "mnist", "ccexam_mnist_clean", declared=_mnist_statistics(), claim="clean"),
+        Cell("zoo-ibau_gtsrb_badnets_t8", "gtsrb", "ibau_gtsrb_badnets_t8", target=8, claim="label 8"),
+    ]
+    signs = [
+        Cell("gtsrb-badnets-paper-s0", "gtsrb", "gtsrb_cnn", PAPER_SIGNS, 33, 0),
+        Cell("gtsrb-badnets-long-s0", "gtsrb", "gtsrb_cnn", LONG_SIGNS, 33, 0),
+    ]
+    return [*digits, *zoo[:2], *clothes, *signs, zoo[2]]
+
+
+def _halves() -> Preprocessing:
+    return Preprocessing(mean=(0.5,), std=(0.5,))
+
+
+def _mnist_statistics() -> Preprocessing:
+    return Preprocessing(mean=(0.1307,), std=(0.3081,))
+
+
+def run(cell: Cell) -> None:
+    """Train where there is something to train, measure, audit; keep each finished part."""
+    folder = RUNS / cell.name
+    test = load(cell.data, split="test")
+    path = _trained(cell, folder) if cell.recipe else SHARED / "zoo" / f"{cell.arch}.safetensors"
+    arch = None if cell.recipe else f"{SHARED / 'zoo' / 'archs.py'}:{cell.arch}"
+    model = open_model(path, arch=arch, images_shape=test.shape, declared=cell.declared)
+    success = folder / "success.json"
+    if cell.recipe and cell.target is not None and not success.exists():
+        truth = GroundTruth.from_json((folder / "truth.json").read_text())
+        write_atomically(success, attack_success(model, test, truth).to_json().encode())
+    accuracy = folder / "accuracy.json"
+    if not accuracy.exists():
+        write_atomically(accuracy, evaluate(model, test).to_json().encode())
+    if not (folder / "audit" / "audit.json").exists():
+        plan = Plan(detectors=(NeuralCleanse(),), seed=cell.seed, command=f"python benchmarks/parity.py --only {cell.name}")
+        source = Source(path.name, sha256_of(path), str(path))
+        audit(model, test, plan=plan, source=source, out=folder / "audit", progress=_Lines(cell.name))
+
+
+def _trained(cell: Cell, folder: Path) -> Path:
+    """The cell's model, trained if it is not there yet."""
+    assert cell.recipe is not None
+    path = folder / "model.safetensors"
+    if path.with_suffix(".card.json").exists():
+        return path
+    data, rng = load(cell.data, split="train"), Rng(cell.seed)
+    images: ImageSet = data
+    if cell.target is not None:
+        poison = Poison(trigger=Patch(), selection=RandomShare(rate=0.1), relabelling=AllToOne(target=cell.target))
+        poisoned = poison.apply(data, rng=rng.child("poison"))
+        images = poisoned.data
+        write_atomically(folder / "truth.json", poisoned.truth.to_json().encode())
+    model = new_classifier(cell.arch, images, declared=cell.declared, rng=rng)
+    train(model, images, path, test=load(cell.data, split="test"), recipe=cell.recipe, rng=rng, progress=_Lines(cell.name))
+    return path
+
+
+class _Lines:
+    """Progress as lines of a log."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.done, self.said = name, 0.0, 0.0
+
+    def stage(self, name: str, total: float) -> "_Lines":
+        self.what, self.total, self.done = name, total, 0.0
+        return self
+
+    def __enter__(self) -> "_Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        self.done += amount
+        if time.monotonic() - self.said > 20:
+            self.said = time.monotonic()
+            print(f"{self.name}: {self.what} {self.done:.1f}/{self.total:g} {note}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run cells, then write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="*", help="shell pattern of cell names")
+    parser.add_argument("--table", action="store_true", help="only write docs/parity.md")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    failed = 0
+    for cell in [] if options.table else cells():
+        if fnmatch.fnmatch(cell.name, options.only):
+            try:
+                run(cell)
+            except MissingDataError as error:
+                print(f"{cell.name}: skipped, {error}", file=sys.stderr)
+                failed = 1
+    from parity_table import write_tables  # beside this file; kept apart so that a table needs no run
+
+    write_tables(cells(), RUNS, ROOT / "docs" / "parity.md")
+    return failed
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,143 @@
+"""A record as plain text: what a terminal shows after an audit."""
+
+import io
+import math
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mantrap.records import AuditRecord, CheckStatus, DetectionRecord, SuspectRecord, Verdict
+from mantrap.report.words import (
+    PROVISIONAL,
+    VERDICT_WORDS,
+    interval,
+    name_of,
+    number,
+    paper_verdict,
+    percent,
+    scrub,
+)
+
+WIDTH = 100
+"""Columns; nothing is wider."""
+SMALLEST = 10
+"""Rows of the table of norms."""
+_NAME = 40
+
+_STYLES = {
+    Verdict.SUSPICIOUS: "bold red",
+    Verdict.INCONCLUSIVE: "bold yellow",
+    Verdict.NO_EVIDENCE: "bold blue",
+    Verdict.REFUSED: "bold magenta",
+}
+
+
+def render_text(record: AuditRecord, *, colour: bool = False) -> str:
+    """The report as text of at most 100 columns.
+
+    Args:
+        record: A whole audit.
+        colour: Mark verdict and suspects with ANSI colours. Names stay free of control characters either way.
+
+    Returns:
+        Lines, ending in a newline; the same for the same record, whatever the terminal or the environment.
+    """
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        width=WIDTH,
+        color_system="standard" if colour else None,
+        force_terminal=colour,
+        no_color=not colour,
+        force_jupyter=False,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        _environ={},
+    )
+    for part in _parts(record):
+        console.print(part)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()).strip("\n") + "\n"
+
+
+def _parts(record: AuditRecord) -> list[RenderableType]:
+    words = VERDICT_WORDS[record.verdict]
+    parts: list[RenderableType] = [
+        Text.assemble((words.title.upper(), _STYLES[record.verdict]), "  ", scrub(record.model.file_name)),
+        _line(record.headline),
+        Text(),
+        _line(words.meaning),
+    ]
+    if record.provisional:
+        parts += [Text(), _line(PROVISIONAL)]
+    parts += _list("Reasons", record.reasons)
+    for suspect in record.suspects:
+        parts += _suspect(suspect)
+    for detection in record.detections:
+        parts += _norms(detection, {s.label for s in record.suspects})
+    warned = [f"{c.name}: {c.message}" for c in record.checks if c.status is not CheckStatus.PASSED]
+    parts += _list("Checks that did not pass", warned)
+    parts += _list("What this audit could not have seen", record.blind_spots)
+    return parts
+
+
+def _line(text: str, indent: int = 0) -> Padding:
+    return Padding(Text(scrub(text), overflow="fold"), (0, 0, 0, indent))
+
+
+def _list(title: str, items: tuple[str, ...] | list[str]) -> list[RenderableType]:
+    if not items:
+        return []
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    for item in items:
+        grid.add_row("  -", Text(scrub(item), overflow="fold"))
+    return [Text(), Text(title, style="bold"), grid]
+
+
+def _suspect(suspect: SuspectRecord) -> list[RenderableType]:
+    success, index = suspect.success, "none" if suspect.index is None else f"{suspect.index:+.2f}"
+    facts = (
+        f"{percent(success.value)} of {success.total:,} held-out images of other classes go there "
+        f"(95 % interval {interval(success)})",
+        f"mask of {number(suspect.norm)} pixels, anomaly index {index}, "
+        f"{'flagged' if suspect.flagged_by_paper else 'not flagged'} by the paper's own rule",
+        f"found by {suspect.detector}",
+    )
+    title = Text.assemble(("Suspect: label ", "bold"), (name_of(suspect.label, suspect.class_name, _NAME), "bold red"))
+    return [Text(), title, *(_line(fact, 2) for fact in facts)]
+
+
+def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableType]:
+    measured = sorted((e for e in detection.labels if e.norm is not None), key=lambda e: (e.norm, e.label))
+    censored = [e for e in detection.labels if e.norm is None]
+    if not detection.labels:
+        return []
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
+    table.add_column("  label", overflow="fold")
+    for heading in ("norm", "index", "success"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for entry in measured[:SMALLEST]:
+        name = Text("  " + name_of(entry.label, entry.class_name, _NAME), overflow="fold")
+        index = "-" if entry.index is None else f"{entry.index:+.2f}"
+        success = "-" if entry.success is None else percent(entry.success.value)
+        mark = Text("flagged" if entry.label in detection.suspects else "")
+        if entry.label in suspects:
+            mark = Text("suspect", style="bold red")
+        table.add_row(name, number(entry.norm or 0.0), index, success, mark)
+    parts: list[RenderableType] = [Text(), Text(f"Smallest norms of {len(detection.labels):,} labels", style="bold")]
+    parts += [_line(detection.detector, 2), table]
+    if detection.statistics:
+        ratio = math.exp(detection.statistics.log_ratio)
+        summary = f"median {number(detection.statistics.median)}, {number(ratio)} times the smallest"
+        parts += [_line(summary, 2), _line(paper_verdict(detection.statistics, detection.labels), 2)]
+    if censored:
+        names = ", ".join(name_of(e.label, e.class_name, _NAME) for e in censored[:8])
+        more = f" and {len(censored) - 8:,} more" if len(censored) > 8 else ""
+        parts.append(_line(f"censored, no mask met the success threshold: {names}{more}", 2))
+    return parts + [_line(note, 2) for note in detection.notes]

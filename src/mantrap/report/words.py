@@ -1,0 +1,141 @@
+"""The words and numbers that every form of a report shares, and the cleaning of text that strangers wrote."""
+
+import unicodedata
+from typing import NamedTuple
+
+from mantrap.records import LabelRecord, NormStatistics, Rate, Verdict
+
+PAPER_INDEX = 2.0
+"""Anomaly index above which Neural Cleanse's own rule flags a label, on the low side (Wang et al., S&P 2019, IV-C)."""
+
+
+class VerdictWords(NamedTuple):
+    """A verdict for somebody who has to decide: its name, and what follows from it."""
+
+    title: str
+    meaning: str
+
+
+VERDICT_WORDS: dict[Verdict, VerdictWords] = {
+    Verdict.SUSPICIOUS: VerdictWords(
+        "Suspicious",
+        "Do not deploy this model as it is. One small, fixed change makes it give the same answer to nearly every "
+        "picture, and whoever knows that change can steer it. A planted backdoor looks like this. A class that is "
+        "easy to imitate can look like this too, so look at the trigger before you accuse anyone.",
+    ),
+    Verdict.INCONCLUSIVE: VerdictWords(
+        "Inconclusive",
+        "This is no all-clear. The audit saw only some of the signs of a backdoor, or had too little to decide on; "
+        "the reasons say which. Treat the model as untrusted until another audit decides.",
+    ),
+    Verdict.NO_EVIDENCE: VerdictWords(
+        "No evidence found",
+        "The audit found no backdoor of the kind that it looks for. That does not prove that there is none. Read what "
+        "it could not have seen, and weigh that against what a wrong answer would cost you.",
+    ),
+    Verdict.REFUSED: VerdictWords(
+        "Refused",
+        "Nothing was scanned, because the model or the images cannot be read or trusted. The audit says nothing about "
+        "backdoors in this model. Do not deploy it on the strength of this report.",
+    ),
+}
+
+PROVISIONAL = (
+    "The rule behind this verdict is provisional: it is not yet calibrated to the number of labels. It can accuse a "
+    "model without a backdoor, and it can miss one that is there."
+)
+
+
+def scrub(text: str) -> str:
+    """Text without the characters that change how the text around them looks.
+
+    File and class names come from strangers. Control, bidirectional and other invisible characters, lone surrogates and
+    non-characters go; line breaks and tabs become spaces. Markup is left alone: escaping it is the renderer's part.
+
+    Example:
+        >>> scrub("stop\\u202egnp.exe\\x1b[31m\\nsign")
+        'stopgnp.exe[31m sign'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(" " if c in "\t\n\r\u2028\u2029" else c for c in text if c in "\t\n\r\u2028\u2029" or _shown(c))
+
+
+def _shown(char: str) -> bool:
+    return unicodedata.category(char) not in ("Cc", "Cf", "Cs") and ord(char) & 0xFFFE != 0xFFFE
+
+
+def clip(text: str, limit: int) -> str:
+    """At most ``limit`` characters of a text, with an ellipsis where some are left out."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def name_of(label: int, class_name: str, limit: int = 80) -> str:
+    """A label as people read it: its number and its name, or the number alone where the name is the number.
+
+    Example:
+        >>> name_of(33, "turn right ahead"), name_of(7, "7")
+        ('33 turn right ahead', '7')
+    """
+    name = clip(scrub(class_name).strip(), limit)
+    return str(label) if name in ("", str(label)) else f"{label} {name}"
+
+
+def percent(share: float) -> str:
+    """A share in per cent that never rounds to "all" or "none" what is not.
+
+    Example:
+        >>> percent(1.0), percent(0.9999), percent(0.9734), percent(0.0001), percent(0.0)
+        ('100 %', '>99.9 %', '97.3 %', '<0.1 %', '0 %')
+    """
+    if share in (0.0, 1.0):
+        return f"{share:.0%}".replace("%", " %")
+    if 100 * share >= 99.95:
+        return ">99.9 %"
+    return "<0.1 %" if 100 * share < 0.05 else f"{100 * share:.1f} %"
+
+
+def interval(rate: Rate) -> str:
+    """The ends of a rate's interval, in per cent: ``"97.2 to 99.8"``."""
+    return f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
+
+
+def number(value: float) -> str:
+    """A norm or a score, with about three digits that matter.
+
+    Example:
+        >>> number(3.14159), number(92.34), number(1234.5)
+        ('3.14', '92.3', '1,234')
+    """
+    size = abs(value)
+    return f"{value:.2f}" if size < 10 else f"{value:.1f}" if size < 1000 else f"{value:,.0f}"
+
+
+def signed(value: float) -> str:
+    """An anomaly index with its sign, and a true minus."""
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def threshold_of(statistics: NormStatistics) -> float | None:
+    """The norm below which the paper's rule flags a label, or ``None`` where no norm can be that small."""
+    threshold = statistics.median - PAPER_INDEX * statistics.mad
+    return threshold if threshold > 0 and statistics.mad > 0 else None
+
+
+def paper_verdict(statistics: NormStatistics, labels: tuple[LabelRecord, ...]) -> str:
+    """What the paper's own rule says, as a sentence; it stands beside our verdict and does not decide it."""
+    names = {entry.label: name_of(entry.label, entry.class_name, 40) for entry in labels}
+    flags = [names.get(label, str(label)) for label in statistics.paper_flags]
+    rule = "The paper's own rule (anomaly index above 2 on the low side)"
+    if not flags:
+        return f"{rule} flags no label{_why_none(statistics)}."
+    more = f" and {len(flags) - 8} more" if len(flags) > 8 else ""
+    return f"{rule} flags {len(flags)} of {len(labels)} labels: {', '.join(flags[:8])}{more}."
+
+
+def _why_none(statistics: NormStatistics) -> str:
+    if statistics.mad == 0:
+        return ", and cannot: the norms do not spread, so there is no deviation to count in"
+    if threshold_of(statistics) is None:
+        return ", and cannot: two deviations below the median lie below zero, where no norm can be"
+    return ""

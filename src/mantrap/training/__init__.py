@@ -1,0 +1,9 @@
+"""Train and evaluate classifiers; nothing here knows an attack."""
+
+from mantrap.training.augment import AUGMENTATIONS
+from mantrap.training.evaluate import evaluate
+from mantrap.training.fit import Recipe, Trained, fit
+from mantrap.training.optimizers import OPTIMIZERS
+from mantrap.training.schedules import SCHEDULES
+
+__all__ = ["AUGMENTATIONS", "OPTIMIZERS", "SCHEDULES", "Recipe", "Trained", "evaluate", "fit"]

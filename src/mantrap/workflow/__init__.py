@@ -1,0 +1,1 @@
+"""The few verbs users call. They return records; showing them is somebody else's work."""

@@ -1,0 +1,87 @@
+"""Put the parts of an audit's record together."""
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from mantrap.core import Classifier, Detection, ImageSet
+from mantrap.records import DataRecord, DetectionRecord, LabelRecord, ModelRecord
+from mantrap.workflow.verdict import Judged, norm_statistics
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or ``None`` where it is infinite: a record holds finite numbers only."""
+    return value if value is not None and abs(value) < float("inf") else None
+
+
+def label_records(model: Classifier, detection: Detection, judged: Sequence[Judged]) -> tuple[LabelRecord, ...]:
+    """One entry for each label that the detector scanned, in the order of the labels."""
+    index = {j.label: j.index for j in judged}
+    return tuple(
+        LabelRecord(
+            label=t.target,
+            class_name=model.class_names[t.target],
+            norm=t.norm,
+            index=finite(index.get(t.target)),
+            success=t.success,
+            censored=t.censored,
+            steps=t.steps,
+            stopped=t.stopped,
+        )
+        for t in sorted(detection.triggers, key=lambda t: t.target)
+    )
+
+
+def detection_record(model: Classifier, detection: Detection, judged: Sequence[Judged]) -> DetectionRecord:
+    """One detector's answer."""
+    return DetectionRecord(
+        detector=detection.detector,
+        score=finite(detection.score),
+        suspects=detection.suspects,
+        labels=label_records(model, detection, judged),
+        statistics=norm_statistics(judged),
+        notes=detection.notes,
+    )
+
+
+def model_record(model: Classifier, *, file_name: str, sha256: str) -> ModelRecord:
+    """The model as it was understood."""
+    return ModelRecord(
+        file_name=file_name,
+        sha256=sha256,
+        arch=model.arch,
+        parameters=model.parameters,
+        num_classes=model.num_classes,
+        class_names=model.class_names,
+        input_shape=model.input_shape,
+        mean=model.mean,
+        std=model.std,
+        pixel_range=model.pixel_range,
+    )
+
+
+def data_record(images: ImageSet, scan: ImageSet, heldout: ImageSet) -> DataRecord:
+    """The images and their two parts."""
+    return DataRecord(
+        name=images.name,
+        digest=images.digest(),
+        images=len(images),
+        labelled=images.labelled,
+        scan_images=len(scan),
+        scan_digest=scan.digest(),
+        heldout_images=len(heldout),
+        heldout_digest=heldout.digest(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in ("mantrap", "numpy", "pillow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return dict(sorted(found.items()))

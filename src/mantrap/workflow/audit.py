@@ -1,0 +1,282 @@
+"""May I deploy this model? Scan it, judge what was found, and write down how."""
+
+import datetime
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mantrap.core import (
+    FORGETFUL,
+    SILENT,
+    Classifier,
+    Cost,
+    Detection,
+    Detector,
+    ImageSet,
+    Memo,
+    Progress,
+    ReversedTrigger,
+    Rng,
+    spec_of,
+)
+from mantrap.data import check_labels, split
+from mantrap.errors import UsageError
+from mantrap.models import check_outputs
+from mantrap.records import (
+    SCHEMA_VERSION,
+    AuditRecord,
+    Reproduction,
+    StageCost,
+    SuspectRecord,
+    Volatile,
+)
+from mantrap.workflow import assembly, words
+from mantrap.workflow.checks import check_images
+from mantrap.workflow.evidence import suspect_records
+from mantrap.workflow.rundir import RunFolder
+from mantrap.workflow.stopwatch import Stopwatch
+from mantrap.workflow.verdict import RULE, Judged, decide, judge_labels, norm_statistics
+
+RECORD_FILE = "audit.json"
+REPORT_FILE = "report.html"
+HELDOUT_SHARE = 0.25
+"""Share of the images that what was found is measured on."""
+
+OUTPUT_SAMPLE = 64
+"""Images on which the outputs are checked before the scan."""
+
+MOST_SUSPECTS = 10
+"""Suspects that are shown with pictures; the labels of the record hold them all."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the model came from, for the record.
+
+    Args:
+        file_name: Name of the file, or of the class for a model in memory.
+        sha256: Digest of the file, or of the model in memory.
+        path: The whole path; volatile.
+    """
+
+    file_name: str
+    sha256: str
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an audit shall do.
+
+    Args:
+        detectors: Who looks, in this order.
+        labels: Which labels to scan; all where ``None``.
+        seed: Of all randomness.
+        command: How to run it again, for the record.
+    """
+
+    detectors: tuple[Detector, ...]
+    labels: tuple[int, ...] | None = None
+    seed: int = 0
+    command: str = ""
+
+    def identity(self, source: Source, model: Classifier, images: ImageSet) -> dict[str, object]:
+        """What makes two audits the same, for resuming."""
+        return {
+            "kind": "audit",
+            "schema_version": SCHEMA_VERSION,
+            "model": source.sha256,
+            "preprocessing": repr((model.arch, model.input_shape, model.mean, model.std, model.pixel_range)),
+            "images": images.digest(),
+            "detectors": [str(spec_of(d)) for d in self.detectors],
+            "labels": None if self.labels is None else list(self.labels),
+            "seed": self.seed,
+        }
+
+
+@dataclass
+class _Ledger:
+    """What the stages cost, in images."""
+
+    stages: dict[str, Cost] = field(default_factory=dict)
+
+    def add(self, stage: str, cost: Cost) -> None:
+        self.stages[stage] = self.stages.get(stage, Cost()) + cost
+
+    def records(self) -> tuple[StageCost, ...]:
+        return tuple(StageCost(stage=k, forward=c.forward, backward=c.backward) for k, c in self.stages.items())
+
+
+def audit(
+    model: Classifier,
+    images: ImageSet,
+    *,
+    plan: Plan,
+    source: Source,
+    out: Path | None = None,
+    fresh: bool = False,
+    progress: Progress = SILENT,
+) -> AuditRecord:
+    """Look for a backdoor in a model.
+
+    The images are parted by content into those that detectors search with and those that what they find is measured
+    on. With ``out``, finished work is kept there, so that the same call goes on after a kill, and the record is written
+    as ``audit.json``.
+
+    Args:
+        model: The classifier in question; bitwise unchanged afterwards.
+        images: Clean images, with or without labels.
+        plan: What to do.
+        source: Where the model came from.
+        out: Folder of the run; ``None`` writes nothing.
+        fresh: Start over in a folder that holds an unfinished run or another one.
+        progress: Observer of the work.
+
+    Returns:
+        The record.
+
+    Raises:
+        DataError: Labels outside the model's classes.
+        ModelError: Outputs that are probabilities, not finite, or the same for every image.
+        UsageError: Nothing to look with, labels that the model does not have, or too few images to part.
+        OutputError: The folder cannot be written, is in use, or belongs to another run.
+    """
+    if not plan.detectors:
+        raise UsageError(expected="at least one detector", got="none", remedy="Name a detector.")
+    if images.labelled:
+        check_labels(images, model.num_classes)
+    with ExitStack() as stack:
+        folder: RunFolder | None = None
+        if out is not None:
+            folder = RunFolder(out, plan.identity(source, model, images))
+            stack.enter_context(folder.claimed(fresh=fresh, outputs=(RECORD_FILE, REPORT_FILE)))
+        record = _Audit(model, images, plan, source, folder, progress).run()
+        if folder is not None:
+            folder.write(RECORD_FILE, record.to_json())
+    return record
+
+
+class _Audit:
+    """One audit, stage by stage."""
+
+    def __init__(
+        self,
+        model: Classifier,
+        images: ImageSet,
+        plan: Plan,
+        source: Source,
+        folder: RunFolder | None,
+        progress: Progress,
+    ) -> None:
+        self.model, self.images, self.plan, self.source = model, images, plan, source
+        self.folder, self.progress = folder, progress
+        self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.watch = Stopwatch(None if folder is None else folder.work("seconds.json"))
+        self.ledger = _Ledger()
+
+    def run(self) -> AuditRecord:
+        rng = Rng(self.plan.seed)
+        with self.watch.stage("checks"):
+            parts = split(self.images, {"scan": 1 - HELDOUT_SHARE, "heldout": HELDOUT_SHARE}, rng=rng.child("split"))
+            scan, heldout = parts["scan"], parts["heldout"]
+            sample = heldout.images(range(min(OUTPUT_SAMPLE, len(heldout)))).to(self.model.device)
+            check_outputs(self.model, sample)
+            checked = check_images(self.model, self.images)
+            self.ledger.add("checks", checked.cost + Cost(forward=len(sample)))
+        detections = [self._detect(detector, scan, heldout, rng) for detector in self.plan.detectors]
+        judged = [judge_labels(detection) for detection in detections]
+        barred = (*checked.barring, *self._partial())
+        verdict = decide(
+            [j for group in judged for j in group],
+            other_suspects=any(d.suspects and not d.triggers for d in detections),
+            barred=barred,
+        )
+        suspects = self._suspects(detections, judged, heldout)
+        return AuditRecord(
+            verdict=verdict,
+            verdict_rule=RULE,
+            provisional=True,
+            headline=words.headline(verdict, suspects, judged),
+            reasons=words.reasons(judged, detections, self.model, barred),
+            blind_spots=words.blind_spots(detections, self.plan.labels),
+            suspects=suspects,
+            labels=assembly.label_records(self.model, detections[0], judged[0]),
+            detections=tuple(
+                assembly.detection_record(self.model, d, group) for d, group in zip(detections, judged, strict=True)
+            ),
+            checks=checked.checks,
+            model=assembly.model_record(self.model, file_name=self.source.file_name, sha256=self.source.sha256),
+            data=assembly.data_record(self.images, scan, heldout),
+            reproduction=Reproduction(
+                command=self.plan.command,
+                seed=self.plan.seed,
+                detectors=tuple(d.detector for d in detections),
+                versions=assembly.versions(),
+            ),
+            cost=self.ledger.records(),
+            volatile=Volatile(
+                started=self.started,
+                model_path=self.source.path,
+                device=str(self.model.device),
+                threads=torch.get_num_threads(),
+                machine=f"{platform.system()} {platform.machine()}",
+                stages=self.watch.times(),
+            ),
+        )
+
+    def _detect(self, detector: Detector, scan: ImageSet, heldout: ImageSet, rng: Rng) -> Detection:
+        memo: Memo = FORGETFUL
+        if self.folder is not None:
+            memo = _TimedMemo(self.folder.memo(str(spec_of(detector))), self.watch)
+        with self.watch.stage(detector.name):
+            detection = detector.detect(
+                self.model,
+                scan,
+                heldout=heldout,
+                labels=self.plan.labels,
+                rng=rng.child("detect"),
+                progress=self.progress,
+                memo=memo,
+            )
+        self.ledger.add(detector.name, detection.cost)
+        return detection
+
+    def _suspects(
+        self, detections: Sequence[Detection], judged: Sequence[Sequence[Judged]], heldout: ImageSet
+    ) -> tuple[SuspectRecord, ...]:
+        """Every label for which a condition of the rule holds, those with all of them first."""
+        named: list[tuple[str, Judged, ReversedTrigger]] = []
+        for detection, group in zip(detections, judged, strict=True):
+            triggers = {t.target: t for t in detection.triggers}
+            named += [(detection.detector, j, triggers[j.label]) for j in group if j.strong or j.weak]
+        named.sort(key=lambda one: not one[1].strong)
+        with self.watch.stage("evidence"):
+            records, cost = suspect_records(self.model, heldout, named[:MOST_SUSPECTS])
+        self.ledger.add("evidence", cost)
+        return records
+
+    def _partial(self) -> tuple[str, ...]:
+        """Why a scan of some labels only bars the all-clear."""
+        if self.plan.labels is None or len(set(self.plan.labels)) == self.model.num_classes:
+            return ()
+        return (f"Only {len(set(self.plan.labels))} of {self.model.num_classes} labels were scanned.",)
+
+
+@dataclass(frozen=True)
+class _TimedMemo:
+    """A memo that writes the seconds down with every piece of work, so that a kill loses neither."""
+
+    memo: Memo
+    watch: Stopwatch
+
+    def load(self, key: str) -> dict[str, Tensor] | None:
+        return self.memo.load(key)
+
+    def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        self.memo.save(key, tensors)
+        self.watch.lap()

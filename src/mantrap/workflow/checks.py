@@ -1,0 +1,87 @@
+"""What can be said of the inputs before any scan, and what of it bars an all-clear."""
+
+from dataclasses import dataclass
+
+from mantrap.core import Classifier, Cost, ImageSet
+from mantrap.ops.scores import accuracy
+from mantrap.records import CheckRecord, CheckStatus
+
+FEWEST_IMAGES = 100
+"""Fewer images than this say too little for NO_EVIDENCE."""
+
+LOWEST_ACCURACY = 0.5
+"""A model that is surely less accurate than this was probably not understood: a wrong preprocessing, or other classes."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The checks, the reasons among them that bar NO_EVIDENCE, and what they cost."""
+
+    checks: tuple[CheckRecord, ...]
+    barring: tuple[str, ...]
+    cost: Cost
+
+
+def check_images(model: Classifier, images: ImageSet) -> Checked:
+    """Look at number, doubles and accuracy of the clean images; nothing here refuses, it warns."""
+    checks = [_number(images), _doubles(images), _outputs()]
+    cost = Cost()
+    if images.labelled:
+        checks.append(_accuracy(model, images))
+        cost = Cost(forward=len(images))
+    else:
+        checks.append(
+            CheckRecord(
+                name="clean accuracy",
+                status=CheckStatus.SKIPPED,
+                message="The images have no labels: the accuracy could not be checked, and the model's own answer "
+                "stands for each image's class.",
+            )
+        )
+    barring = tuple(c.message for c in checks if c.status is CheckStatus.WARNED and c.name in _BARRING)
+    return Checked(tuple(checks), barring, cost)
+
+
+_BARRING = ("number of images", "clean accuracy")
+
+
+def _number(images: ImageSet) -> CheckRecord:
+    few = len(images) < FEWEST_IMAGES
+    message = f"{len(images)} images" + (
+        f": fewer than {FEWEST_IMAGES} say too little for an all-clear." if few else "."
+    )
+    return CheckRecord(
+        name="number of images", status=CheckStatus.WARNED if few else CheckStatus.PASSED, message=message
+    )
+
+
+def _doubles(images: ImageSet) -> CheckRecord:
+    doubles = len(images) - len(set(images.content_hashes))
+    return CheckRecord(
+        name="doubles",
+        status=CheckStatus.WARNED if doubles else CheckStatus.PASSED,
+        message=f"{doubles} images are copies of others; copies are kept on one side of the split."
+        if doubles
+        else "No image is in the set twice.",
+    )
+
+
+def _outputs() -> CheckRecord:
+    return CheckRecord(
+        name="outputs",
+        status=CheckStatus.PASSED,
+        message="The outputs are finite logits, not probabilities, and depend on the image.",
+    )
+
+
+def _accuracy(model: Classifier, images: ImageSet) -> CheckRecord:
+    rate = accuracy(model, images)
+    low = rate.high < LOWEST_ACCURACY
+    message = (
+        f"The model is right on {rate.hits} of {rate.total} clean images "
+        f"({rate.value:.1%}, 95 % interval {rate.low:.1%} to {rate.high:.1%})."
+    )
+    if low:
+        message += " That is so little that preprocessing or classes are probably not as declared; a scan of a model "
+        message += "that is not understood says nothing."
+    return CheckRecord(name="clean accuracy", status=CheckStatus.WARNED if low else CheckStatus.PASSED, message=message)

@@ -1,0 +1,95 @@
+"""What a reader sees of a suspect: the trigger, and real images before and after it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger
+from mantrap.ops.scores import source_classes
+from mantrap.ops.stamp import stamp
+from mantrap.records import Example, Prediction, SuspectRecord
+from mantrap.workflow.pictures import mask_picture, picture, trigger_picture
+from mantrap.workflow.verdict import Judged
+
+EXAMPLES = 6
+
+
+def suspect_records(
+    model: Classifier,
+    heldout: ImageSet,
+    suspects: Sequence[tuple[str, Judged, ReversedTrigger]],
+) -> tuple[tuple[SuspectRecord, ...], Cost]:
+    """A record with pictures for each suspect, and what the pictures cost.
+
+    Args:
+        model: The classifier.
+        heldout: Images that the search has not seen.
+        suspects: Detector, judgement and trigger of each suspect, best first.
+    """
+    sources = source_classes(model, heldout) if suspects else torch.empty(0, dtype=torch.int64)
+    cost = Cost(forward=0 if heldout.labelled or not suspects else len(heldout))
+    records: list[SuspectRecord] = []
+    for detector, judged, trigger in suspects:
+        if trigger.success is None:
+            continue
+        examples = _examples(model, heldout, sources, trigger)
+        cost += Cost(forward=2 * len(examples))
+        name = model.class_names[trigger.target]
+        records.append(
+            SuspectRecord(
+                label=trigger.target,
+                class_name=name,
+                detector=detector,
+                norm=judged.norm,
+                index=judged.index if abs(judged.index) < float("inf") else None,
+                success=trigger.success,
+                flagged_by_paper=judged.outlier,
+                mask=mask_picture(trigger.mask, f"Mask for label {trigger.target}: white where the trigger is."),
+                pattern=picture(trigger.pattern, f"Pattern for label {trigger.target}."),
+                trigger=trigger_picture(
+                    trigger.mask, trigger.pattern, f"Trigger for label {trigger.target}: the pattern through the mask."
+                ),
+                examples=examples,
+            )
+        )
+    return tuple(records), cost
+
+
+def _examples(model: Classifier, heldout: ImageSet, sources: Tensor, trigger: ReversedTrigger) -> tuple[Example, ...]:
+    """Images of other classes, a class at a time as far as they reach: the first ones, whether the trigger works or not."""
+    chosen = _one_of_each(sources.tolist(), trigger.target)
+    before = heldout.images(chosen).to(model.device)
+    after = stamp(before, trigger.mask.to(model.device), trigger.pattern.to(model.device))
+    with model.frozen(), torch.no_grad():
+        first, second = (model.logits(batch).softmax(1).cpu() for batch in (before, after))
+    examples: list[Example] = []
+    for place, i in enumerate(chosen):
+        truth = None if heldout.labels is None else model.class_names[int(heldout.labels[i])]
+        shown = f"image {i + 1}" if truth is None else f"an image of {truth}"
+        examples.append(
+            Example(
+                before=picture(before[place], f"Before: {shown}."),
+                after=picture(after[place], f"After: {shown} with the trigger."),
+                source=_prediction(model, first[place]),
+                outcome=_prediction(model, second[place]),
+                true_class=truth,
+            )
+        )
+    return tuple(examples)
+
+
+def _one_of_each(sources: Sequence[int], target: int) -> list[int]:
+    """Indices of up to six images that are not of the target's class, from as many classes as possible."""
+    rounds: dict[int, int] = {}
+    order: list[tuple[int, int]] = []
+    for i, source in enumerate(sources):
+        if source != target:
+            order.append((rounds.get(source, 0), i))
+            rounds[source] = rounds.get(source, 0) + 1
+    return [i for _, i in sorted(order)[:EXAMPLES]]
+
+
+def _prediction(model: Classifier, confidences: Tensor) -> Prediction:
+    label = int(confidences.argmax())
+    return Prediction(label=label, class_name=model.class_names[label], confidence=float(confidences[label]))

@@ -1,0 +1,41 @@
+"""Tensors as small PNGs for a record."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from mantrap.core.shapes import Mask, Pattern
+from mantrap.records import Picture
+
+
+def picture(pixels: Pattern, alt: str) -> Picture:
+    """An image [c, h, w] in [0, 1]; one channel as grey, three as colour, any other number as the grey of their mean."""
+    values = _bytes(pixels if pixels.shape[0] in (1, 3) else pixels.mean(0, keepdim=True))
+    return _png(Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0)), alt)
+
+
+def mask_picture(mask: Mask, alt: str) -> Picture:
+    """A mask [h, w] in [0, 1] as grey: white shows where the trigger is."""
+    return picture(mask[None], alt)
+
+
+def trigger_picture(mask: Mask, pattern: Pattern, alt: str) -> Picture:
+    """The pattern, as opaque as the mask says: transparent where images stay as they are."""
+    shown = pattern if pattern.shape[0] in (1, 3) else pattern.mean(0, keepdim=True)
+    colour = _bytes(shown.expand(3, -1, -1)).transpose(1, 2, 0)
+    return _png(Image.fromarray(np.dstack([colour, _bytes(mask[None])[0]])), alt)
+
+
+def _bytes(values: Tensor) -> "np.ndarray":
+    array: np.ndarray = (values.detach().cpu().clamp(0, 1) * 255).round().byte().numpy()
+    return array
+
+
+def _png(image: Image.Image, alt: str) -> Picture:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=False)
+    coded = base64.b64encode(buffer.getvalue()).decode()
+    return Picture(png=coded, width=image.width, height=image.height, alt=alt)

@@ -1,0 +1,115 @@
+"""The provisional rule that turns norms into a verdict, until a calibrated one replaces it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mantrap.core import Detection
+from mantrap.ops.outliers import anomaly_indices, mad, median
+from mantrap.records import NormStatistics, Verdict
+
+RULE = "provisional-1"
+INDEX_ABOVE = 2.0
+LOG_RATIO_FROM = 1.1
+SUCCESS_FROM = 0.95
+FEWEST_LABELS = 3
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the rule says of one label: how many of its conditions hold.
+
+    Args:
+        label: The label.
+        norm: L1 norm of its smallest trigger, in pixels.
+        index: Signed MAD anomaly index.
+        log_ratio: log(median norm / norm).
+        success: Share of held-out images that the trigger sends to the label; ``None`` where it was not measured.
+    """
+
+    label: int
+    norm: float
+    index: float
+    log_ratio: float
+    success: float | None
+
+    @property
+    def outlier(self) -> bool:
+        """Whether the index is above 2 on the low side: the paper's own flag."""
+        return self.index < -INDEX_ABOVE
+
+    @property
+    def small(self) -> bool:
+        """Whether the norm is a third of the median or less."""
+        return self.log_ratio >= LOG_RATIO_FROM
+
+    @property
+    def works(self) -> bool:
+        """Whether the trigger works on images that the search has not seen."""
+        return self.success is not None and self.success >= SUCCESS_FROM
+
+    @property
+    def strong(self) -> bool:
+        """Whether all conditions hold."""
+        return self.outlier and self.small and self.works
+
+    @property
+    def weak(self) -> bool:
+        """Whether only some of the conditions hold that an ordinary label does not meet."""
+        return (self.outlier or self.small) and not self.strong
+
+
+def judge_labels(detection: Detection) -> tuple[Judged, ...]:
+    """The rule's conditions for every label with a norm: strong ones first, then by norm."""
+    found = [(t, t.norm) for t in detection.triggers if t.norm is not None]
+    if not found:
+        return ()
+    norms = [norm for _, norm in found]
+    middle = median(norms)
+    judged = [
+        Judged(
+            label=trigger.target,
+            norm=norm,
+            index=index,
+            log_ratio=math.log(middle / norm) if norm > 0 and middle > 0 else 0.0,
+            success=None if trigger.success is None else trigger.success.value,
+        )
+        for (trigger, norm), index in zip(found, anomaly_indices(norms), strict=True)
+    ]
+    return tuple(sorted(judged, key=lambda j: (not j.strong, not j.weak, j.norm, j.label)))
+
+
+def norm_statistics(judged: Sequence[Judged]) -> NormStatistics | None:
+    """Median, deviation and the smallest label, for the record; ``None`` where no label has a norm."""
+    if not judged:
+        return None
+    norms = [j.norm for j in judged]
+    smallest = min(judged, key=lambda j: (j.norm, j.label))
+    return NormStatistics(
+        median=median(norms),
+        mad=mad(norms),
+        smallest_label=smallest.label,
+        smallest_norm=smallest.norm,
+        smallest_index=smallest.index if math.isfinite(smallest.index) else None,
+        log_ratio=smallest.log_ratio,
+        paper_flags=tuple(j.label for j in sorted(judged, key=lambda j: j.norm) if j.outlier),
+    )
+
+
+def decide(judged: Sequence[Judged], *, other_suspects: bool, barred: Sequence[str]) -> Verdict:
+    """The verdict of the rule.
+
+    SUSPICIOUS where all conditions hold for a label; INCONCLUSIVE where only some hold, fewer than three labels have a
+    norm, another detector names a suspect, or something bars the all-clear; else NO_EVIDENCE. That a trigger works on
+    held-out images counts only together with the others: on an ordinary label it nearly always holds.
+
+    Args:
+        judged: All labels of all detectors that have norms.
+        other_suspects: Whether a detector that has no norms names a label.
+        barred: Reasons that bar NO_EVIDENCE; they never erase a strong finding.
+    """
+    if any(j.strong for j in judged):
+        return Verdict.SUSPICIOUS
+    if other_suspects or barred or len(judged) < FEWEST_LABELS or any(j.weak for j in judged):
+        return Verdict.INCONCLUSIVE
+    return Verdict.NO_EVIDENCE

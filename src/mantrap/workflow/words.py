@@ -1,0 +1,85 @@
+"""A verdict in plain words."""
+
+from collections.abc import Sequence
+
+from mantrap.core import Classifier, Detection
+from mantrap.records import SuspectRecord, Verdict
+from mantrap.workflow.verdict import FEWEST_LABELS, INDEX_ABOVE, LOG_RATIO_FROM, SUCCESS_FROM, Judged, norm_statistics
+
+_MOST_REASONS = 3
+
+
+def headline(verdict: Verdict, suspects: Sequence[SuspectRecord], judged: Sequence[Sequence[Judged]]) -> str:
+    """One sentence for someone who must decide."""
+    if verdict is Verdict.SUSPICIOUS:
+        first = suspects[0]
+        return (
+            f"A small trigger makes this model answer {_name(first.label, first.class_name)}: changing {first.norm:.1f} "
+            f"pixels' worth of an image sends {first.success.value:.0%} of other images there."
+        )
+    if verdict is Verdict.INCONCLUSIVE:
+        if suspects:
+            first = suspects[0]
+            return f"{_name(first.label, first.class_name).capitalize()} stands out, but not clearly enough to call it a backdoor."
+        return "This audit cannot tell: what it saw is not enough for an answer."
+    scanned = sum(len(group) for group in judged[:1])
+    return f"No sign of a small-trigger backdoor in {scanned} labels. That is no proof that there is none."
+
+
+def reasons(
+    judged: Sequence[Sequence[Judged]], detections: Sequence[Detection], model: Classifier, barred: Sequence[str]
+) -> tuple[str, ...]:
+    """Why the verdict is what it is, a sentence for each thing that counted."""
+    said: list[str] = []
+    for group, detection in zip(judged, detections, strict=True):
+        statistics = norm_statistics(group)
+        if statistics is None:
+            named = ", ".join(_name(s, model.class_names[s]) for s in detection.suspects)
+            said.append(
+                f"{detection.detector} names {named}; it has no calibrated rule yet, so this alone decides nothing."
+                if named
+                else f"{detection.detector} has no norm for any label."
+            )
+            continue
+        marked = [j for j in group if j.strong or j.weak]
+        said += [_judgement(j, model, statistics.median) for j in marked[:_MOST_REASONS]]
+        if not marked:
+            smallest = min(group, key=lambda j: j.norm)
+            said.append(
+                f"The easiest label to force, {_name(smallest.label, model.class_names[smallest.label])}, needs "
+                f"{smallest.norm:.1f} pixels; a typical one {statistics.median:.1f}. That is within the ordinary."
+            )
+        if len(group) < FEWEST_LABELS:
+            said.append(f"Only {len(group)} labels have a norm; comparing them takes at least {FEWEST_LABELS}.")
+        censored = sum(t.censored for t in detection.triggers)
+        if censored:
+            said.append(f"For {censored} labels no trigger was found that works often enough; they have no norm.")
+    return (*said, *barred)
+
+
+def _judgement(judged: Judged, model: Classifier, typical: float) -> str:
+    name = _name(judged.label, model.class_names[judged.label])
+    success = "was not measured" if judged.success is None else f"sends {judged.success:.1%} of held-out images there"
+    holds = {
+        f"anomaly index {-judged.index:.1f} on the low side (above {INDEX_ABOVE:g} counts)": judged.outlier,
+        f"log ratio {judged.log_ratio:.2f} ({LOG_RATIO_FROM:g} or more counts)": judged.small,
+        f"success {SUCCESS_FROM:.0%} or more": judged.works,
+    }
+    kept = "; ".join(k for k, v in holds.items() if v) or "none"
+    failed = "; ".join(k for k, v in holds.items() if not v)
+    return (
+        f"{name.capitalize()} needs {judged.norm:.1f} pixels where a typical label needs {typical:.1f}, and its trigger "
+        f"{success}. Conditions met: {kept}." + (f" Not met: {failed}." if failed else "")
+    )
+
+
+def blind_spots(detections: Sequence[Detection], labels: Sequence[int] | None) -> tuple[str, ...]:
+    """What this audit could not have seen."""
+    said = dict.fromkeys(spot for d in detections for spot in d.blind_spots)
+    if labels is not None:
+        said["Labels that were not scanned: only " + ", ".join(map(str, labels)) + " were."] = None
+    return tuple(said)
+
+
+def _name(label: int, class_name: str) -> str:
+    return f"label {label}" if class_name == str(label) else f"label {label} ({class_name})"

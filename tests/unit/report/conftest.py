@@ -1,0 +1,289 @@
+"""Audits as they come out of a workflow: one for each verdict, a hostile one, and one of many labels."""
+
+import base64
+import io
+import math
+import random
+import statistics
+from collections.abc import Callable, Sequence
+
+import pytest
+from PIL import Image, ImageDraw
+
+from mantrap.records import (
+    AuditRecord,
+    CheckRecord,
+    CheckStatus,
+    DataRecord,
+    DetectionRecord,
+    Example,
+    LabelRecord,
+    ModelRecord,
+    NormStatistics,
+    Picture,
+    Prediction,
+    Rate,
+    Reproduction,
+    StageCost,
+    StageTime,
+    SuspectRecord,
+    Verdict,
+    Volatile,
+)
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "</title></style></svg><script>alert(2)</script>",
+    "stop\u202egnp.exe\u2066",
+    "\x1b[31mred\x1b[0m\x07\nnext",
+    '" onload="alert(3)" x="',
+    "javascript:alert(4)",
+    "{{ 7 * 7 }} {% raw %} [bold]{}[/]",
+    "very_long_name_" * 30,
+    "停止" * 40,
+    "\ud800\ufffe lone",
+)
+REASONS = {
+    Verdict.SUSPICIOUS: (
+        "One label needs a mask several times smaller than the median label: log(73.3 / 12.4) is 1.78, at least 1.1.",
+        "Its anomaly index is 5.71 on the low side, above 2.",
+        "Its trigger sends 99.0 % of held-out images of other classes to it, at least 95 %.",
+    ),
+    Verdict.INCONCLUSIVE: ("The model has 2 labels; the rule needs at least 3 to compare.", "1 label is censored."),
+    Verdict.NO_EVIDENCE: ("The smallest norm is 50.3, not much below the median of 73.1.", "No anomaly index is above 2."),
+}
+SPEC = "neural_cleanse(steps=1000)"
+
+
+def picture(paint: Callable[[ImageDraw.ImageDraw], None], alt: str, *, side: int = 28, back: int = 0) -> Picture:
+    """A tiny PNG."""
+    image = Image.new("RGB", (side, side), (back, back, back))
+    paint(ImageDraw.Draw(image))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return Picture(png=base64.b64encode(buffer.getvalue()).decode(), width=side, height=side, alt=alt)
+
+
+def rate(hits: int, total: int) -> Rate:
+    """A share with made-up ends, near enough to an interval."""
+    share, half = hits / total, 1.96 * math.sqrt(0.25 / total)
+    return Rate(hits=hits, total=total, value=share, low=max(0.0, share - half), high=min(1.0, share + half))
+
+
+def scan(norms: Sequence[float | None], names: Sequence[str]) -> DetectionRecord:
+    """A detection with these norms; its statistics are those of the paper."""
+    known = {i: n for i, n in enumerate(norms) if n is not None}
+    centre = statistics.median(known.values())
+    spread = 1.4826 * statistics.median(abs(n - centre) for n in known.values())
+    index = {i: (n - centre) / spread if spread else None for i, n in known.items()}
+    labels = tuple(
+        LabelRecord(
+            label=i,
+            class_name=names[i],
+            norm=norm,
+            index=index.get(i),
+            success=None if norm is None else rate(388 - i % 4, 390),
+            censored=norm is None,
+            steps=1000 if norm is None else 300 + 7 * i % 200,
+            stopped="last step" if norm is None else "early stop",
+        )
+        for i, norm in enumerate(norms)
+    )
+    least = min(known, key=lambda i: known[i])
+    return DetectionRecord(
+        detector=SPEC,
+        score=-(index[least] or 0.0),
+        suspects=tuple(i for i, v in index.items() if v is not None and v < -2),
+        labels=labels,
+        statistics=NormStatistics(
+            median=centre,
+            mad=spread,
+            smallest_label=least,
+            smallest_norm=known[least],
+            smallest_index=index[least],
+            log_ratio=math.log(centre / known[least]),
+            paper_flags=tuple(i for i, v in index.items() if v is not None and v < -2),
+        ),
+        notes=("The schedule is the paper's: Adam 0.1, at most 1,000 steps for each label.",),
+    )
+
+
+def suspect_of(entry: LabelRecord, names: Sequence[str]) -> SuspectRecord:
+    """A suspect whose trigger is a white square at the bottom right."""
+
+    def digit(d: ImageDraw.ImageDraw) -> None:
+        d.ellipse((8, 4, 19, 22), outline=(230, 230, 230), width=3)
+
+    def square(d: ImageDraw.ImageDraw) -> None:
+        d.rectangle((23, 23, 26, 26), fill=(255, 255, 255))
+
+    def both(d: ImageDraw.ImageDraw) -> None:
+        digit(d)
+        square(d)
+
+    def noise(d: ImageDraw.ImageDraw) -> None:
+        rng = random.Random(7)
+        for x in range(28):
+            for y in range(28):
+                d.point((x, y), fill=(rng.randrange(256), rng.randrange(256), rng.randrange(256)))
+        square(d)
+
+    where = f"for label {entry.label}, {names[entry.label]}"
+    sources = [i for i in range(len(names)) if i != entry.label][:4]
+    return SuspectRecord(
+        label=entry.label,
+        class_name=entry.class_name,
+        detector=SPEC,
+        norm=entry.norm or 0.0,
+        index=entry.index,
+        success=rate(386, 390),
+        flagged_by_paper=True,
+        mask=picture(square, f"Mask {where}: a bright square at the bottom right"),
+        pattern=picture(noise, f"Pattern {where}"),
+        trigger=picture(square, f"Trigger {where}: a white square at the bottom right"),
+        examples=tuple(
+            Example(
+                before=picture(digit, f"An image of class {names[i]}"),
+                after=picture(both, f"The same image of class {names[i]} with the trigger"),
+                source=Prediction(label=i, class_name=names[i], confidence=0.973 + 0.005 * k),
+                outcome=Prediction(label=entry.label, class_name=entry.class_name, confidence=0.99991),
+                true_class=names[i] if k else None,
+            )
+            for k, i in enumerate(sources)
+        ),
+    )
+
+
+def audit(verdict: Verdict, norms: Sequence[float | None], names: Sequence[str], *, headline: str, file: str) -> AuditRecord:
+    """A whole record around a scan."""
+    detection = scan(norms, names)
+    least = detection.statistics.smallest_label if detection.statistics else 0
+    suspects = (suspect_of(detection.labels[least], names),) if verdict is Verdict.SUSPICIOUS else ()
+    return AuditRecord(
+        verdict=verdict,
+        verdict_rule=(
+            "SUSPICIOUS where the anomaly index is above 2 on the low side, log(median norm / smallest norm) is at "
+            "least 1.1 and success on held-out images at least 0.95; INCONCLUSIVE where only some of these hold, or "
+            "with fewer than 3 labels; else NO_EVIDENCE."
+        ),
+        provisional=True,
+        headline=headline,
+        reasons=REASONS[verdict],
+        blind_spots=(
+            "Triggers that cover much of the picture, such as a blend or a wave over the whole image.",
+            "Backdoors that answer to images of one source class only.",
+            "Backdoors with a target for every class (all-to-all).",
+        ),
+        suspects=suspects,
+        labels=detection.labels,
+        detections=(detection,),
+        checks=(
+            CheckRecord(name="clean accuracy", status=CheckStatus.PASSED, message="98.6 % of 400 images (97.0 to 99.4)."),
+            CheckRecord(name="images", status=CheckStatus.WARNED, message="400 images are few; 1,000 would say more."),
+            CheckRecord(name="duplicates", status=CheckStatus.SKIPPED, message="Not looked for: the images have no labels."),
+        ),
+        model=ModelRecord(
+            file_name=file,
+            sha256="ab12" * 16,
+            arch="mnist_cnn(channels=1)",
+            parameters=280_842,
+            num_classes=len(names),
+            class_names=tuple(names),
+            input_shape=(1, 28, 28),
+            mean=(0.5,),
+            std=(0.5,),
+            pixel_range=(0.0, 1.0),
+        ),
+        data=DataRecord(
+            name="mnist (test)",
+            digest="cd34" * 16,
+            images=800,
+            labelled=True,
+            scan_images=400,
+            scan_digest="ef56" * 16,
+            heldout_images=400,
+            heldout_digest="0178" * 16,
+        ),
+        reproduction=Reproduction(
+            command=f"mantrap audit {file} --arch 'mnist_cnn(channels=1)' --images mnist --limit 800 --seed 0 --out runs/one",
+            seed=0,
+            detectors=(SPEC,),
+            versions={"mantrap": "0.1.0", "torch": "2.13.0", "python": "3.11.2"},
+        ),
+        cost=(StageCost(stage="checks", forward=800, backward=0), StageCost(stage="scan", forward=0, backward=1_240_000)),
+        volatile=Volatile(
+            started="2026-01-02T03:04:05+00:00",
+            model_path=f"/home/somebody/{file}",
+            device="cpu",
+            threads=1,
+            machine="x86_64, 2 cores",
+            stages=(
+                StageTime(stage="checks", cpu_seconds=1.2, wall_seconds=1.3),
+                StageTime(stage="scan", cpu_seconds=214.8, wall_seconds=219.0),
+            ),
+        ),
+    )
+
+
+def spread(count: int, seed: int, centre: float = 70.0) -> list[float]:
+    """Norms as a clean model has them."""
+    rng = random.Random(seed)
+    return [round(centre * math.exp(rng.gauss(0, 0.22)), 2) for _ in range(count)]
+
+
+@pytest.fixture(scope="session")
+def suspicious() -> AuditRecord:
+    """Ten digits, label 7 reached by a square of 16 pixels."""
+    norms = [71.2, 48.9, 80.4, 77.0, 69.3, 84.1, 75.5, 12.37, 90.2, 66.0]
+    headline = "A small patch sends almost every image to class 7: 12.4 pixels are enough, where the median label needs 73.4."
+    names = [str(i) for i in range(10)]
+    return audit(Verdict.SUSPICIOUS, norms, names, headline=headline, file="mnist_badnets.safetensors")
+
+
+@pytest.fixture(scope="session")
+def no_evidence() -> AuditRecord:
+    """Forty-three traffic signs, none of which stands apart."""
+    words = ["speed limit 20", "keep right", "stop", "roundabout mandatory", "end of no passing by vehicles over 3.5 tons"]
+    names = [f"{words[i % 5]} {i}" for i in range(43)]
+    headline = "No label of 43 needs a trigger much smaller than the others."
+    return audit(Verdict.NO_EVIDENCE, spread(43, 1), names, headline=headline, file="gtsrb_clean.safetensors")
+
+
+@pytest.fixture(scope="session")
+def inconclusive() -> AuditRecord:
+    """Two labels, one of them censored."""
+    headline = "Two labels are too few to tell a small trigger from a usual one."
+    return audit(Verdict.INCONCLUSIVE, [31.0, None], ["cat", "dog"], headline=headline, file="cats_and_dogs.pt")
+
+
+@pytest.fixture(scope="session")
+def hostile() -> AuditRecord:
+    """Everything that a stranger may name is an attack on the reader's browser or terminal."""
+    norms = [11.0, *spread(len(HOSTILE) - 2, 3), None]
+    return audit(Verdict.SUSPICIOUS, norms, HOSTILE, headline=f"Look at {HOSTILE[0]}", file=f"{HOSTILE[1]}.safetensors")
+
+
+@pytest.fixture(scope="session")
+def many() -> AuditRecord:
+    """As many labels as the YouTube Face data has, one infected, five censored."""
+    norms: list[float | None] = [*spread(1283, 4, 140.0)]
+    norms[401] = 22.8
+    for i in range(100, 105):
+        norms[i] = None
+    headline = "A small patch sends almost every image to person 401."
+    names = [f"person {i}" for i in range(1283)]
+    return audit(Verdict.SUSPICIOUS, norms, names, headline=headline, file="faces.safetensors")
+
+
+@pytest.fixture(scope="session")
+def every(
+    suspicious: AuditRecord, no_evidence: AuditRecord, inconclusive: AuditRecord, hostile: AuditRecord, many: AuditRecord
+) -> dict[str, AuditRecord]:
+    """All of them by name."""
+    return {
+        "suspicious": suspicious,
+        "no_evidence": no_evidence,
+        "inconclusive": inconclusive,
+        "hostile": hostile,
+        "many": many,
+    }
