@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from mantrap.core import ImageSet, Rng
-from mantrap.core.files import sha256_of, write_atomically
+from mantrap.records.files import sha256_of, write_atomically
 from mantrap.core.truth import GroundTruth
 from mantrap.data import load
 from mantrap.detect import NeuralCleanse
@@ -110,7 +110,9 @@ def run(cell: Cell) -> None:
     if not accuracy.exists():
         write_atomically(accuracy, evaluate(model, test).to_json().encode())
     if not (folder / "audit" / "audit.json").exists():
-        plan = Plan(detectors=(NeuralCleanse(),), seed=cell.seed, command=f"python benchmarks/parity.py --only {cell.name}")
+        plan = Plan(
+            detectors=(NeuralCleanse(),), seed=cell.seed, command=f"python benchmarks/parity.py --only {cell.name}"
+        )
         source = Source(path.name, sha256_of(path), str(path))
         audit(model, test, plan=plan, source=source, out=folder / "audit", progress=_Lines(cell.name))
 
@@ -129,7 +131,9 @@ def _trained(cell: Cell, folder: Path) -> Path:
         images = poisoned.data
         write_atomically(folder / "truth.json", poisoned.truth.to_json().encode())
     model = new_classifier(cell.arch, images, declared=cell.declared, rng=rng)
-    train(model, images, path, test=load(cell.data, split="test"), recipe=cell.recipe, rng=rng, progress=_Lines(cell.name))
+    train(
+        model, images, path, test=load(cell.data, split="test"), recipe=cell.recipe, rng=rng, progress=_Lines(cell.name)
+    )
     return path
 
 

@@ -52,7 +52,7 @@ def read_folder(folder: Path, split: str) -> Pictures:
     if flat:
         return Pictures(tuple(Picture(path, str(path)) for path in flat), name=folder.name)
     if any(classes.values()):
-        return from_classes(classes, folder.name)
+        return _from_classes(classes, folder.name)
     raise DataError(
         expected=f"images ({', '.join(sorted(SUFFIXES))}) in {folder}",
         got=f"{', '.join(map(repr, _some(folder))) or 'an empty folder'}",
@@ -60,7 +60,7 @@ def read_folder(folder: Path, split: str) -> Pictures:
     )
 
 
-def from_classes(classes: dict[str, list[Path]], name: str) -> Pictures:
+def _from_classes(classes: dict[str, list[Path]], name: str) -> Pictures:
     """Pictures out of the files of each class."""
     numbers = {part: int(part) for part in classes if _NUMBER.fullmatch(part)}
     numbered = len(set(numbers.values())) == len(classes)

@@ -86,7 +86,7 @@ def _track(label: int, track: int) -> str:
 
 
 def _rows(table: Path, home: Path) -> Iterator[tuple[Picture, int]]:
-    with table.open(newline="", encoding="utf-8-sig") as text:
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as text:
         for number, row in enumerate(csv.DictReader(text, delimiter=";"), start=2):
             try:
                 left, top, right, bottom = (int(row[column]) for column in _BOX)

@@ -60,7 +60,16 @@ def load(
         ImageSet('signs', 6 images of 3x16x16, labelled)
     """
     check_request(resize, channels)
-    found = _find(source, split)
+    try:
+        found = _find(source, split)
+    except MantrapError:
+        raise
+    except OSError as error:
+        raise DataError(
+            expected=f"files that can be read for {source!r}",
+            got=str(error),
+            remedy="See to the permissions and the disk.",
+        ) from error
     if limit is not None:
         labels = None if found.labels is None else np.asarray(found.labels).tolist()
         index = sample(labels, len(found), limit, rng=rng.child("limit"))
@@ -74,16 +83,7 @@ def _find(source: str, split: str) -> ImageSet | Pictures:
     path = Path(os.path.expanduser(source))  # noqa: PTH111 - Path.expanduser raises for a user that is not there
     like_a_path = "." in source or os.sep in source
     if like_a_path and is_there(path):
-        try:
-            return _read(path, split)
-        except MantrapError:
-            raise
-        except OSError as error:
-            raise DataError(
-                expected=f"files that can be read at {source}",
-                got=str(error),
-                remedy="See to the permissions and the disk.",
-            ) from error
+        return _read(path, split)
     spec = None
     with contextlib.suppress(SpecError):  # what is no name is a path that is not there
         spec = Spec.parse(source)

@@ -52,7 +52,7 @@ class Mnist:
         _known(self, split)
         stem = "train" if split == "train" else "t10k"
         layouts = ("mnist.npz", *_idx_layouts(("mnist", "MNIST/raw"), stem))
-        path = find(self.name, layouts, "https://yann.lecun.com/exdb/mnist or a mirror of it")
+        path = find(self.name, layouts, "https://ossci-datasets.s3.amazonaws.com/mnist, a mirror of its owners' files")
         return _digits(path, split, self.name, tuple(map(str, range(10))))
 
 
@@ -110,7 +110,7 @@ class Cifar10:
         files = [f"data_batch_{i}.bin" for i in range(1, 6)] if split == "train" else ["test_batch.bin"]
         rows = np.concatenate([_records(folder / file) for file in files])
         meta = folder / "batches.meta.txt"
-        names = meta.read_text(encoding="utf-8").split() if meta.is_file() else ()
+        names = meta.read_text(encoding="utf-8", errors="replace").split() if meta.is_file() else ()
         pixels = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         return ImageSet.from_array(pixels, rows[:, 0], class_names=names, name=self.name)
 

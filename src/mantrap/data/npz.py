@@ -5,7 +5,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -64,7 +63,9 @@ class Arrays:
         member = self._members[name]
         refuse_bomb(self.path, unpacked=member.file_size, packed=member.compress_size)
         with self._archive() as archive, archive.open(member) as file:
-            shape, dtype = _header(file)
+            version = np.lib.format.read_magic(file)
+            parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = parse(file)
             held = member.file_size - file.tell()
             if dtype.hasobject or int(np.prod(shape, dtype=object)) * dtype.itemsize != held:
                 raise ValueError(f"{name} is declared as {dtype} of shape {shape} over {held} bytes")
@@ -159,10 +160,3 @@ def as_labels(array: "np.ndarray", where: str) -> "np.ndarray":
             remedy="Save the class numbers, for example one_hot.argmax(1).",
         )
     return flat
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], "np.dtype"]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype

@@ -35,14 +35,14 @@ def find(name: str, layouts: Sequence[str], source: str) -> Path:
     Raises:
         MissingDataError: None is there; says every place that was looked at, where to get the set and where to put it.
     """
-    candidates = [place / layout for place in places() for layout in layouts]
-    for candidate in candidates:
+    folders = places()
+    for candidate in (folder / layout for folder in folders for layout in layouts):
         if candidate.exists():
             return candidate
     unset = "" if os.environ.get(VARIABLE) else f" ({VARIABLE} is not set)"
     raise MissingDataError(
-        expected=f"the data set {name} on this machine",
-        got=f"nothing at any of {', '.join(map(str, candidates))}{unset}",
-        remedy=f"Get it from {source}, and put it as {layouts[0]} into {places()[0] if not unset else cache()}, "
-        f"or into a folder that {VARIABLE} names.",
+        expected=f"the data set {name} as {' or '.join(layouts)}",
+        got=f"nothing of that in any of {', '.join(map(str, folders))}{unset}",
+        remedy=f"Get it from {source}, and put it under such a name into {cache() if unset else folders[0]}, "
+        f"or into another folder that {VARIABLE} names.",
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 import safetensors.torch
 
 from mantrap.core import Classifier
-from mantrap.core.files import sha256_of, write_atomically
 from mantrap.errors import ModelError, RecordError, UsageError
 from mantrap.models.architectures.base import FEWEST_CLASSES, MOST_CLASSES, MOST_PIXELS
 from mantrap.records import ModelCard, TrainingRecord
+from mantrap.records.files import sha256_of, write_atomically
 
 _SUFFIX = ".safetensors"
 _MOST_CARD = 64 * 2**20

@@ -121,7 +121,7 @@ def _check_zip(file: BinaryIO, path: Path, size: int) -> None:
         raise refused(path, f"a zip archive with a table of contents of {length} bytes", "Ask for an honest file.")
     try:
         members = zipfile.ZipFile(file).infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+    except (zipfile.BadZipFile, ValueError, OSError, RuntimeError, struct.error) as error:
         raise refused(path, f"a broken zip archive ({error})", FETCH_AGAIN) from error
     names = [member.filename for member in members]
     for suffix, what in _MEMBERS:

@@ -1,58 +1,28 @@
 """Read the weights of a stranger's file as plain tensors. No code of the file runs."""
 
 import mmap
-import pickletools
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mantrap.errors import ModelError
+from mantrap.models.pickles import foreign_names
 from mantrap.models.sniffing import FETCH_AGAIN, SAVE_THE_WEIGHTS, Container, container_of, refused
 
 _NESTED = ("state_dict", "model_state_dict", "model", "net")
 _MOST_NESTING = 4
-_MOST_PICKLE = 16 * 2**20
-"""Bytes of pickled structure (names and shapes, without the numbers) that a file may have."""
-_LEGACY_PICKLES = 4
-"""A file of torch.save before 1.6 begins with a magic number, a version, the system, and then the object."""
-
-_HARMLESS = frozenset(
-    {
-        "collections OrderedDict",
-        "collections Counter",
-        "_codecs encode",
-        "torch Size",
-        "torch device",
-        "torch.nn.parameter Parameter",
-        "torch._utils _rebuild_tensor",
-        "torch._utils _rebuild_tensor_v2",
-        "torch._utils _rebuild_parameter",
-        *(f"torch {kind}Storage" for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char")),
-        *(f"torch {kind}Storage" for kind in ("Byte", "Bool")),
-        *(f"torch {kind}" for kind in ("float32", "float64", "float16", "bfloat16", "int64", "int32", "bool", "uint8")),
-    }
-)
-"""Names that a pickled state dict needs. torch would also allow some that can ask for any amount of memory."""
+_LEGACY_PICKLES = 5
+"""A file of torch.save before 1.6 has a magic number, a version, the system, the object, and keys of its numbers."""
 
 _SPECIAL = {
     "torch._utils _rebuild_sparse_tensor": "sparse tensors",
     "torch._utils _rebuild_qtensor": "quantised tensors",
     "torch._utils _rebuild_meta_tensor_no_storage": "tensors without values (on the meta device)",
 }
-
-
-@runtime_checkable
-class _Stream(Protocol):
-    """What a pickle is read from."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-    def readline(self) -> bytes: ...
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -108,11 +78,11 @@ def _check_names(path: Path, container: Container) -> None:
             with zipfile.ZipFile(path) as archive:
                 member = next(name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl")
                 with archive.open(member) as stream:
-                    foreign = sorted(set(_foreign_names(stream)))
+                    foreign = sorted(set(foreign_names(stream)))
         else:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
-                foreign = sorted({name for _ in range(_LEGACY_PICKLES) for name in _foreign_names(stream)})
-    except (ValueError, EOFError, IndexError, OverflowError, MemoryError, zipfile.BadZipFile) as error:
+                foreign = sorted({name for _ in range(_LEGACY_PICKLES) for name in foreign_names(stream)})
+    except (ValueError, LookupError, EOFError, OSError, RuntimeError, MemoryError, zipfile.BadZipFile) as error:
         raise refused(path, f"a broken or incomplete PyTorch file ({printable(error)})", FETCH_AGAIN) from error
     if foreign:
         kinds = sorted({_SPECIAL[name] for name in foreign if name in _SPECIAL})
@@ -120,16 +90,6 @@ def _check_names(path: Path, container: Container) -> None:
         got = " and ".join(kinds) or f"a pickle that names more than tensors and could run code: {shown}"
         remedy = "Convert them to plain dense tensors." if kinds else SAVE_THE_WEIGHTS
         raise refused(path, got, remedy)
-
-
-def _foreign_names(stream: _Stream) -> Iterator[str]:
-    for opcode, argument, position in pickletools.genops(stream):
-        if (position or 0) > _MOST_PICKLE:
-            raise ValueError(f"more than {_MOST_PICKLE} bytes of structure")
-        if opcode.name in ("GLOBAL", "INST") and argument not in _HARMLESS:
-            yield str(argument)
-        elif opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
-            yield opcode.name
 
 
 def _state_dict(loaded: object, path: Path) -> dict[str, Tensor]:
@@ -146,7 +106,8 @@ def _state_dict(loaded: object, path: Path) -> dict[str, Tensor]:
         raise refused(path, got, SAVE_THE_WEIGHTS)
     others = [key for key, value in loaded.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if others:
-        shown = ", ".join(f"{printable(key)}: {type(loaded[key]).__name__}" for key in others[:8])
+        named = [printable(key) if isinstance(key, str) else f"a {type(key).__name__}" for key in others[:8]]
+        shown = ", ".join(f"{name}: {type(loaded[key]).__name__}" for name, key in zip(named, others, strict=False))
         raise refused(path, f"a mapping with {len(others)} entries that are no tensors ({shown})", SAVE_THE_WEIGHTS)
     return {str(name): tensor.detach() for name, tensor in loaded.items()}
 

@@ -5,15 +5,14 @@ size, from a phone to a desktop. Up to 60 labels each get a row. Of more, the sm
 silhouette on the same axis: what matters is how far the smallest stand apart from it.
 """
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from mantrap.records import DetectionRecord, LabelRecord, NormStatistics
-from mantrap.report.words import name_of, number, signed, threshold_of
+from mantrap.report.words import name_of, number, ratio_of, signed, threshold_of
 
 NUMBERS = 13.0
-"""Percentage of the width that is kept free behind the longest bar, for its number."""
+"""Percentage of the width that the column of numbers takes, behind the longest bar."""
 GUTTER = 30.0
 """Percentage of the width that the names' column takes at most; two for each character where all names are shorter."""
 MOST_ROWS, ROWS_OF_MANY, CENSORED_OF_MANY = 60, 24, 3
@@ -23,19 +22,20 @@ HEAD, ROW, TAIL_GAP, TAIL_HEIGHT, TAIL_ROW = 46, 24, 10, 280, 4
 
 @dataclass(frozen=True)
 class Bar:
-    """One label: its name, its bar and the words behind it. ``kind`` is suspect, flagged, plain or censored."""
+    """One label. ``kind`` is suspect, flagged, plain or censored; ``word`` says it behind the bar, not colour alone."""
 
     name: str
     y: float
     width: float
     kind: str
     value: str
+    word: str
     tip: str
 
 
 @dataclass(frozen=True)
 class Line:
-    """A vertical line across all bars. Its words stand on row 0 or 1 above them; ``anchor`` is the end that touches it."""
+    """A vertical line across all bars, with words on row 0 or 1 above them; ``anchor`` is their end that touches it."""
 
     x: float
     text: str
@@ -57,21 +57,21 @@ class Tail:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing of norms, ready for the template. ``foot`` is where the measured labels end and the lines with them."""
+    """A drawing of norms, ready for the template.
+
+    ``gutter`` and ``plot`` are the widths of the names' column and of the longest bar, in per cent. ``foot`` is where
+    the measured labels end, and the lines with them.
+    """
 
     title: str
     description: str
     height: float
     foot: float
     gutter: float
+    plot: float
     bars: tuple[Bar, ...]
     lines: tuple[Line, ...]
     tail: Tail | None
-
-    @property
-    def plot(self) -> float:
-        """Width of the longest bar, in per cent."""
-        return 100 - NUMBERS - self.gutter
 
 
 def draw_norms(detection: DetectionRecord, suspects: Collection[int] = ()) -> Chart:
@@ -79,7 +79,7 @@ def draw_norms(detection: DetectionRecord, suspects: Collection[int] = ()) -> Ch
 
     Args:
         detection: What a detector found, for at least one label.
-        suspects: Labels that the audit suspects; what only the detector flags is marked as flagged.
+        suspects: Labels that the audit suspects; what only the detector suspects is marked as flagged.
 
     Returns:
         The drawing: smallest norm first, censored labels last.
@@ -91,24 +91,79 @@ def draw_norms(detection: DetectionRecord, suspects: Collection[int] = ()) -> Ch
     rows = [e for i, e in enumerate(measured) if few or i < ROWS_OF_MANY or e.label in suspects]
     rest = [] if few else [e for i, e in enumerate(measured) if i >= ROWS_OF_MANY and e.label not in suspects]
     axis = max([*(e.norm or 0.0 for e in measured), statistics.median if statistics else 0.0, 1e-9])
-    longest = max(len(name_of(e.label, e.class_name)) for e in rows + censored)
-    gutter = min(GUTTER, max(2.0 * longest, 20.0 if rest else 6.0))
-    layout = Chart(
-        title=f"Smallest trigger for each of {len(labels):,} labels",
-        description=_describe(measured, len(censored), statistics),
-        height=0.0,
-        foot=0.0,
-        gutter=gutter,
-        bars=(),
-        lines=(),
-        tail=None,
-    )
-    scale = layout.plot / axis
-    bars = [_bar(e, HEAD + ROW * i, scale, _kind(e, suspects, detection.suspects)) for i, e in enumerate(rows)]
+    gutter = _gutter(rows + censored, least=20.0 if rest else 6.0)
+    plot = 100 - NUMBERS - gutter
+    bars = [_bar(e, HEAD + ROW * i, plot / axis, _kind(e, suspects, detection.suspects)) for i, e in enumerate(rows)]
     foot = float(HEAD + ROW * len(rows))
     tail = _tail(rest, foot + TAIL_GAP, axis) if rest else None
     foot = tail.y + tail.height + TAIL_GAP if tail else foot
-    bars += _censored(censored, foot, layout.plot, len(censored) if few else CENSORED_OF_MANY)
-    height = max([foot, *(b.y + ROW for b in bars)]) + 4
-    lines = _lines(statistics, gutter, scale) if statistics else ()
-    return dataclasses.replace(layout, height=height, foot=foot, bars=tuple(bars), lines=lines, tail=tail)
+    bars += _censored(censored, foot, plot, len(censored) if few else CENSORED_OF_MANY)
+    return Chart(
+        title=f"Smallest trigger for each of {len(labels):,} labels",
+        description=_describe(measured, len(censored), statistics),
+        height=max([foot, *(b.y + ROW for b in bars)]) + 4,
+        foot=foot,
+        gutter=gutter,
+        plot=plot,
+        bars=tuple(bars),
+        lines=_lines(statistics, gutter, plot / axis) if statistics else (),
+        tail=tail,
+    )
+
+
+def _gutter(entries: list[LabelRecord], *, least: float) -> float:
+    longest = max(len(name_of(e.label, e.class_name)) for e in entries)
+    return min(GUTTER, max(2.0 * longest, least))
+
+
+def _kind(entry: LabelRecord, suspects: Collection[int], flagged: Collection[int]) -> str:
+    return "suspect" if entry.label in suspects else "flagged" if entry.label in flagged else "plain"
+
+
+def _bar(entry: LabelRecord, y: float, scale: float, kind: str) -> Bar:
+    norm = entry.norm or 0.0
+    index = "" if entry.index is None else f", anomaly index {signed(entry.index)}"
+    name = name_of(entry.label, entry.class_name)
+    word = "" if kind == "plain" else kind
+    return Bar(name, y, norm * scale, kind, number(norm), word, f"Label {name}: norm {number(norm)}{index}")
+
+
+def _censored(entries: list[LabelRecord], y: float, width: float, shown: int) -> list[Bar]:
+    names = [name_of(e.label, e.class_name) for e in entries[:shown]]
+    tips = [f"Label {n}: censored after {e.steps:,} steps" for n, e in zip(names, entries, strict=False)]
+    if len(entries) > shown:
+        names.append(f"{len(entries) - shown:,} more")
+        tips.append(f"{names[-1]} censored labels")
+    pairs = enumerate(zip(names, tips, strict=True))
+    return [Bar(n, y + ROW * i, width, "censored", "", "censored: no mask worked", t) for i, (n, t) in pairs]
+
+
+def _tail(entries: list[LabelRecord], y: float, axis: float) -> Tail:
+    steps = "".join(f"H{1000 * (e.norm or 0.0) / axis:.0f}V{i}" for i, e in enumerate(entries, start=1))
+    height = min(TAIL_HEIGHT, TAIL_ROW * len(entries))
+    return Tail(len(entries), y, height, f"M0 0{steps}H0Z", number(entries[-1].norm or 0.0))
+
+
+def _lines(statistics: NormStatistics, gutter: float, scale: float) -> tuple[Line, ...]:
+    median, threshold = statistics.median, threshold_of(statistics)
+    x = gutter + median * scale
+    lines = [Line(x, f"median {number(median)}", "median", 0, "start" if x < 60 else "end")]
+    if threshold is not None:
+        # The threshold lies left of the median: words to its left cross no line, if there is room for them.
+        x = gutter + threshold * scale
+        words = f"paper's threshold {number(threshold)}"
+        lines.append(Line(x, words, "threshold", 1, "start" if x < 42 else "end"))
+    return tuple(lines)
+
+
+def _describe(measured: list[LabelRecord], censored: int, statistics: NormStatistics | None) -> str:
+    parts = ["Horizontal bars, smallest first, in pixels of mask."]
+    if measured:
+        name = name_of(measured[0].label, measured[0].class_name)
+        parts.append(f"The smallest is label {name} with {number(measured[0].norm or 0.0)}.")
+    if statistics:
+        parts.append(f"The median is {number(statistics.median)}, {ratio_of(statistics)} times the smallest.")
+    if censored:
+        parts.append(f"{censored:,} of the labels are censored: no mask met the success threshold.")
+    parts.append("The table below holds the same numbers.")
+    return " ".join(parts)

@@ -1,7 +1,6 @@
 """A record as plain text: what a terminal shows after an audit."""
 
 import io
-import math
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -17,6 +16,7 @@ from mantrap.report.words import (
     number,
     paper_verdict,
     percent,
+    ratio_of,
     scrub,
 )
 
@@ -25,6 +25,7 @@ WIDTH = 100
 SMALLEST = 10
 """Rows of the table of norms."""
 _NAME = 40
+"""Columns of a name in the table; characters of one in a sentence."""
 
 _STYLES = {
     Verdict.SUSPICIOUS: "bold red",
@@ -100,12 +101,12 @@ def _list(title: str, items: tuple[str, ...] | list[str]) -> list[RenderableType
 
 
 def _suspect(suspect: SuspectRecord) -> list[RenderableType]:
-    success, index = suspect.success, "none" if suspect.index is None else f"{suspect.index:+.2f}"
+    success, index = suspect.success, "none" if suspect.index is None else f"{suspect.index:+z.2f}"
+    share = f"{percent(success.value)} of {success.total:,} held-out images of other classes go there"
+    flagged = "flagged" if suspect.flagged_by_paper else "not flagged"
     facts = (
-        f"{percent(success.value)} of {success.total:,} held-out images of other classes go there "
-        f"(95 % interval {interval(success)})",
-        f"mask of {number(suspect.norm)} pixels, anomaly index {index}, "
-        f"{'flagged' if suspect.flagged_by_paper else 'not flagged'} by the paper's own rule",
+        f"{share} (95 % interval {interval(success)})",
+        f"mask of {number(suspect.norm)} pixels, anomaly index {index}, {flagged} by the paper's own rule",
         f"found by {suspect.detector}",
     )
     title = Text.assemble(("Suspect: label ", "bold"), (name_of(suspect.label, suspect.class_name, _NAME), "bold red"))
@@ -118,13 +119,13 @@ def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableTyp
     if not detection.labels:
         return []
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
-    table.add_column("  label", overflow="fold")
+    table.add_column("  label", no_wrap=True, overflow="ellipsis", max_width=_NAME + 2)
     for heading in ("norm", "index", "success"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for entry in measured[:SMALLEST]:
-        name = Text("  " + name_of(entry.label, entry.class_name, _NAME), overflow="fold")
-        index = "-" if entry.index is None else f"{entry.index:+.2f}"
+        name = Text("  " + name_of(entry.label, entry.class_name))
+        index = "-" if entry.index is None else f"{entry.index:+z.2f}"
         success = "-" if entry.success is None else percent(entry.success.value)
         mark = Text("flagged" if entry.label in detection.suspects else "")
         if entry.label in suspects:
@@ -133,8 +134,7 @@ def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableTyp
     parts: list[RenderableType] = [Text(), Text(f"Smallest norms of {len(detection.labels):,} labels", style="bold")]
     parts += [_line(detection.detector, 2), table]
     if detection.statistics:
-        ratio = math.exp(detection.statistics.log_ratio)
-        summary = f"median {number(detection.statistics.median)}, {number(ratio)} times the smallest"
+        summary = f"median {number(detection.statistics.median)}, {ratio_of(detection.statistics)} times the smallest"
         parts += [_line(summary, 2), _line(paper_verdict(detection.statistics, detection.labels), 2)]
     if censored:
         names = ", ".join(name_of(e.label, e.class_name, _NAME) for e in censored[:8])

@@ -4,17 +4,16 @@ import base64
 import functools
 import hashlib
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from mantrap.records import AuditRecord, DetectionRecord, LabelRecord, NormStatistics
 from mantrap.report.chart import Chart, draw_norms
 from mantrap.report.words import (
     PROVISIONAL,
     VERDICT_WORDS,
+    confidence,
     interval,
     name_of,
     number,
@@ -64,10 +63,10 @@ def render_html(record: AuditRecord) -> str:
     Returns:
         HTML, the same for the same record.
     """
-    style = _asset("report.css")
+    style = _template("report.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return _environment().get_template("report.html").render(
-        **_context(record), style=Markup(style), style_hash=digest, stages=_stages(record), long_table=LONG_TABLE
+    return _template("report.html").render(
+        **_context(record), style_hash=digest, stages=_stages(record), long_table=LONG_TABLE
     )
 
 
@@ -83,7 +82,7 @@ def render_fragment(record: AuditRecord) -> str:
     Returns:
         One ``<div>`` with its style sheet inside.
     """
-    return _environment().get_template("fragment.html").render(**_context(record), style=Markup(_asset("fragment.css")))
+    return _template("fragment.html").render(**_context(record))
 
 
 def _context(record: AuditRecord) -> dict[str, Any]:
@@ -102,7 +101,9 @@ def _panels(record: AuditRecord) -> list[Panel]:
     panels = [_panel(detection, suspects) for detection in record.detections]
     if record.labels and all(d.labels != record.labels for d in record.detections):
         # Labels that no single detector answers for, such as a joint view of several: shown first, without statistics.
-        joint = DetectionRecord(detector="all detectors", score=None, suspects=(), labels=record.labels, statistics=None, notes=())
+        joint = DetectionRecord(
+            detector="all detectors", score=None, suspects=(), labels=record.labels, statistics=None, notes=()
+        )
         panels.insert(0, _panel(joint, suspects))
     return panels
 
@@ -135,8 +136,8 @@ def _stages(record: AuditRecord) -> list[Stage]:
     ]
 
 
-def _asset(name: str) -> str:
-    return files("mantrap.report").joinpath("templates", name).read_text(encoding="utf-8")
+def _template(name: str) -> jinja2.Template:
+    return _environment().get_template(name)
 
 
 @functools.cache
@@ -150,6 +151,6 @@ def _environment() -> jinja2.Environment:
         # Every value passes here before it is escaped, so no template can forget to clean a name.
         finalize=lambda value: scrub(value) if type(value) is str else value,
     )
-    environment.filters.update(percent=percent, interval=interval, number=number, signed=signed)
+    environment.filters.update(percent=percent, confidence=confidence, interval=interval, number=number, signed=signed)
     environment.globals["name_of"] = name_of
     return environment

@@ -1,5 +1,6 @@
 """The words and numbers that every form of a report shares, and the cleaning of text that strangers wrote."""
 
+import math
 import unicodedata
 from typing import NamedTuple
 
@@ -47,13 +48,13 @@ PROVISIONAL = (
 
 
 def scrub(text: str) -> str:
-    """Text without the characters that change how the text around them looks.
+    r"""Text without the characters that change how the text around them looks.
 
     File and class names come from strangers. Control, bidirectional and other invisible characters, lone surrogates and
     non-characters go; line breaks and tabs become spaces. Markup is left alone: escaping it is the renderer's part.
 
     Example:
-        >>> scrub("stop\\u202egnp.exe\\x1b[31m\\nsign")
+        >>> scrub("stop\u202egnp.exe\x1b[31m\nsign")
         'stopgnp.exe[31m sign'
     """
     if text.isascii() and text.isprintable():
@@ -95,6 +96,16 @@ def percent(share: float) -> str:
     return "<0.1 %" if 100 * share < 0.05 else f"{100 * share:.1f} %"
 
 
+def confidence(share: float) -> str:
+    """A softmax output in per cent. It never reaches 0 or 1 but by rounding, so it never reads as certain.
+
+    Example:
+        >>> confidence(1.0), confidence(0.9734)
+        ('>99.9 %', '97.3 %')
+    """
+    return percent(min(max(share, 1e-6), 1 - 1e-6))
+
+
 def interval(rate: Rate) -> str:
     """The ends of a rate's interval, in per cent: ``"97.2 to 99.8"``."""
     return f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
@@ -108,18 +119,23 @@ def number(value: float) -> str:
         ('3.14', '92.3', '1,234')
     """
     size = abs(value)
-    return f"{value:.2f}" if size < 10 else f"{value:.1f}" if size < 1000 else f"{value:,.0f}"
+    return f"{value:z.2f}" if size < 10 else f"{value:.1f}" if size < 1000 else f"{value:,.0f}"
 
 
 def signed(value: float) -> str:
     """An anomaly index with its sign, and a true minus."""
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:+z.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def threshold_of(statistics: NormStatistics) -> float | None:
     """The norm below which the paper's rule flags a label, or ``None`` where no norm can be that small."""
     threshold = statistics.median - PAPER_INDEX * statistics.mad
     return threshold if threshold > 0 and statistics.mad > 0 else None
+
+
+def ratio_of(statistics: NormStatistics) -> str:
+    """How many times the smallest norm the median is."""
+    return number(math.exp(statistics.log_ratio))
 
 
 def paper_verdict(statistics: NormStatistics, labels: tuple[LabelRecord, ...]) -> str:
@@ -130,7 +146,7 @@ def paper_verdict(statistics: NormStatistics, labels: tuple[LabelRecord, ...]) -
     if not flags:
         return f"{rule} flags no label{_why_none(statistics)}."
     more = f" and {len(flags) - 8} more" if len(flags) > 8 else ""
-    return f"{rule} flags {len(flags)} of {len(labels)} labels: {', '.join(flags[:8])}{more}."
+    return f"{rule} flags {len(flags):,} of {len(labels):,} labels: {', '.join(flags[:8])}{more}."
 
 
 def _why_none(statistics: NormStatistics) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Stage, require, spec_of
-from mantrap.core.files import write_atomically
+from mantrap.records.files import write_atomically
 from mantrap.errors import DataError, FailedError, OutputError
 from mantrap.records import EpochRecord, TrainingRecord
 from mantrap.training.augment import AUGMENTATIONS

@@ -14,7 +14,7 @@ import safetensors
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mantrap.core.files import write_atomically
+from mantrap.records.files import write_atomically
 from mantrap.errors import OutputError
 
 _IDENTITY = "run.json"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mantrap.core.files import write_atomically
+from mantrap.records.files import write_atomically
 from mantrap.records import StageTime
 
 

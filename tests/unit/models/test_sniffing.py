@@ -99,7 +99,7 @@ def test_a_real_torchscript_program_is_recognised(tmp_path):
 
 
 def test_a_huge_table_of_contents_is_not_read(tmp_path):
-    data = bytearray(ZIPPED)
+    data = bytearray(zip_bytes({"m/data.pkl": b"x"}))
     end = data.rfind(b"PK\x05\x06")
     data[end + 12 : end + 16] = struct.pack("<L", 5 * 2**20)
     (tmp_path / "m.pt").write_bytes(data)
@@ -119,7 +119,7 @@ def test_a_zip64_end_record_counts_above_the_plain_one(tmp_path):
 @pytest.mark.parametrize("cut", [4, 100, 30, -1, -20, -60])
 def test_no_half_of_an_archive_gets_through_with_another_kind_of_error(tmp_path, cut):
     (tmp_path / "m.pt").write_bytes(ZIPPED[:cut])
-    with pytest.raises(ModelError, match="half an archive|a broken zip|unknown format"):
+    with pytest.raises(ModelError, match=r"half an archive|a broken zip|unknown format"):
         container_of(tmp_path / "m.pt")
 
 

@@ -6,10 +6,12 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
 
 import pytest
 from PIL import Image, ImageDraw
 
+from mantrap.ops.intervals import wilson
 from mantrap.records import (
     AuditRecord,
     CheckRecord,
@@ -22,7 +24,6 @@ from mantrap.records import (
     NormStatistics,
     Picture,
     Prediction,
-    Rate,
     Reproduction,
     StageCost,
     StageTime,
@@ -50,9 +51,23 @@ REASONS = {
         "Its trigger sends 99.0 % of held-out images of other classes to it, at least 95 %.",
     ),
     Verdict.INCONCLUSIVE: ("The model has 2 labels; the rule needs at least 3 to compare.", "1 label is censored."),
-    Verdict.NO_EVIDENCE: ("The smallest norm is 50.3, not much below the median of 73.1.", "No anomaly index is above 2."),
+    Verdict.NO_EVIDENCE: (
+        "The smallest norm is 50.3, not much below the median of 73.1.",
+        "No anomaly index is above 2.",
+    ),
 }
 SPEC = "neural_cleanse(steps=1000)"
+
+DATA = DataRecord(
+    name="mnist (test)",
+    digest="cd34" * 16,
+    images=800,
+    labelled=True,
+    scan_images=400,
+    scan_digest="ef56" * 16,
+    heldout_images=400,
+    heldout_digest="0178" * 16,
+)
 
 
 def picture(paint: Callable[[ImageDraw.ImageDraw], None], alt: str, *, side: int = 28, back: int = 0) -> Picture:
@@ -62,12 +77,6 @@ def picture(paint: Callable[[ImageDraw.ImageDraw], None], alt: str, *, side: int
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return Picture(png=base64.b64encode(buffer.getvalue()).decode(), width=side, height=side, alt=alt)
-
-
-def rate(hits: int, total: int) -> Rate:
-    """A share with made-up ends, near enough to an interval."""
-    share, half = hits / total, 1.96 * math.sqrt(0.25 / total)
-    return Rate(hits=hits, total=total, value=share, low=max(0.0, share - half), high=min(1.0, share + half))
 
 
 def scan(norms: Sequence[float | None], names: Sequence[str]) -> DetectionRecord:
@@ -82,7 +91,7 @@ def scan(norms: Sequence[float | None], names: Sequence[str]) -> DetectionRecord
             class_name=names[i],
             norm=norm,
             index=index.get(i),
-            success=None if norm is None else rate(388 - i % 4, 390),
+            success=None if norm is None else wilson(388 - i % 4, 390),
             censored=norm is None,
             steps=1000 if norm is None else 300 + 7 * i % 200,
             stopped="last step" if norm is None else "early stop",
@@ -136,7 +145,7 @@ def suspect_of(entry: LabelRecord, names: Sequence[str]) -> SuspectRecord:
         detector=SPEC,
         norm=entry.norm or 0.0,
         index=entry.index,
-        success=rate(386, 390),
+        success=entry.success or wilson(0, 1),
         flagged_by_paper=True,
         mask=picture(square, f"Mask {where}: a bright square at the bottom right"),
         pattern=picture(noise, f"Pattern {where}"),
@@ -154,7 +163,25 @@ def suspect_of(entry: LabelRecord, names: Sequence[str]) -> SuspectRecord:
     )
 
 
-def audit(verdict: Verdict, norms: Sequence[float | None], names: Sequence[str], *, headline: str, file: str) -> AuditRecord:
+def model_of(file: str, names: Sequence[str]) -> ModelRecord:
+    """A small CNN with these classes."""
+    return ModelRecord(
+        file_name=file,
+        sha256="ab12" * 16,
+        arch="mnist_cnn(channels=1)",
+        parameters=280_842,
+        num_classes=len(names),
+        class_names=tuple(names),
+        input_shape=(1, 28, 28),
+        mean=(0.5,),
+        std=(0.5,),
+        pixel_range=(0.0, 1.0),
+    )
+
+
+def audit(
+    verdict: Verdict, norms: Sequence[float | None], names: Sequence[str], *, headline: str, file: str
+) -> AuditRecord:
     """A whole record around a scan."""
     detection = scan(norms, names)
     least = detection.statistics.smallest_label if detection.statistics else 0
@@ -178,39 +205,19 @@ def audit(verdict: Verdict, norms: Sequence[float | None], names: Sequence[str],
         labels=detection.labels,
         detections=(detection,),
         checks=(
-            CheckRecord(name="clean accuracy", status=CheckStatus.PASSED, message="98.6 % of 400 images (97.0 to 99.4)."),
+            CheckRecord(name="clean accuracy", status=CheckStatus.PASSED, message="98.6 % of 400 images."),
             CheckRecord(name="images", status=CheckStatus.WARNED, message="400 images are few; 1,000 would say more."),
-            CheckRecord(name="duplicates", status=CheckStatus.SKIPPED, message="Not looked for: the images have no labels."),
+            CheckRecord(name="duplicates", status=CheckStatus.SKIPPED, message="Not looked for."),
         ),
-        model=ModelRecord(
-            file_name=file,
-            sha256="ab12" * 16,
-            arch="mnist_cnn(channels=1)",
-            parameters=280_842,
-            num_classes=len(names),
-            class_names=tuple(names),
-            input_shape=(1, 28, 28),
-            mean=(0.5,),
-            std=(0.5,),
-            pixel_range=(0.0, 1.0),
-        ),
-        data=DataRecord(
-            name="mnist (test)",
-            digest="cd34" * 16,
-            images=800,
-            labelled=True,
-            scan_images=400,
-            scan_digest="ef56" * 16,
-            heldout_images=400,
-            heldout_digest="0178" * 16,
-        ),
+        model=model_of(file, names),
+        data=DATA,
         reproduction=Reproduction(
-            command=f"mantrap audit {file} --arch 'mnist_cnn(channels=1)' --images mnist --limit 800 --seed 0 --out runs/one",
+            command=f"mantrap audit {file} --arch 'mnist_cnn(channels=1)' --images mnist --limit 800 --out runs/one",
             seed=0,
             detectors=(SPEC,),
             versions={"mantrap": "0.1.0", "torch": "2.13.0", "python": "3.11.2"},
         ),
-        cost=(StageCost(stage="checks", forward=800, backward=0), StageCost(stage="scan", forward=0, backward=1_240_000)),
+        cost=(StageCost(stage="checks", forward=800, backward=0), StageCost(stage="scan", forward=0, backward=124_000)),
         volatile=Volatile(
             started="2026-01-02T03:04:05+00:00",
             model_path=f"/home/somebody/{file}",
@@ -235,7 +242,7 @@ def spread(count: int, seed: int, centre: float = 70.0) -> list[float]:
 def suspicious() -> AuditRecord:
     """Ten digits, label 7 reached by a square of 16 pixels."""
     norms = [71.2, 48.9, 80.4, 77.0, 69.3, 84.1, 75.5, 12.37, 90.2, 66.0]
-    headline = "A small patch sends almost every image to class 7: 12.4 pixels are enough, where the median label needs 73.4."
+    headline = "A small patch sends almost every image to class 7: 12.4 pixels are enough, the median label needs 73.4."
     names = [str(i) for i in range(10)]
     return audit(Verdict.SUSPICIOUS, norms, names, headline=headline, file="mnist_badnets.safetensors")
 
@@ -243,7 +250,7 @@ def suspicious() -> AuditRecord:
 @pytest.fixture(scope="session")
 def no_evidence() -> AuditRecord:
     """Forty-three traffic signs, none of which stands apart."""
-    words = ["speed limit 20", "keep right", "stop", "roundabout mandatory", "end of no passing by vehicles over 3.5 tons"]
+    words = ["speed limit 20", "keep right", "stop", "roundabout mandatory", "end of no passing by vehicles over 3.5 t"]
     names = [f"{words[i % 5]} {i}" for i in range(43)]
     headline = "No label of 43 needs a trigger much smaller than the others."
     return audit(Verdict.NO_EVIDENCE, spread(43, 1), names, headline=headline, file="gtsrb_clean.safetensors")
@@ -277,7 +284,11 @@ def many() -> AuditRecord:
 
 @pytest.fixture(scope="session")
 def every(
-    suspicious: AuditRecord, no_evidence: AuditRecord, inconclusive: AuditRecord, hostile: AuditRecord, many: AuditRecord
+    suspicious: AuditRecord,
+    no_evidence: AuditRecord,
+    inconclusive: AuditRecord,
+    hostile: AuditRecord,
+    many: AuditRecord,
 ) -> dict[str, AuditRecord]:
     """All of them by name."""
     return {
@@ -287,3 +298,47 @@ def every(
         "hostile": hostile,
         "many": many,
     }
+
+
+class Outline(HTMLParser):
+    """What a browser's parser would make of a page: its elements, and its visible words."""
+
+    VOID = frozenset({"meta", "link", "img", "br"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """All words, with single spaces between them."""
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of all elements of a kind."""
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+@pytest.fixture(scope="session")
+def outline() -> type[Outline]:
+    """Parses a page, and fails where an element is closed out of order."""
+    return Outline

@@ -16,7 +16,6 @@ from mantrap.data.signs.scene import photograph
 from mantrap.data.splits import no_such_split
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Signs:
     """Traffic signs of 2 to 43 classes, drawn and then photographed by arithmetic.

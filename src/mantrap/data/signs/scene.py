@@ -59,7 +59,6 @@ def _corners(generator: Generator) -> "np.ndarray":
     yaw, pitch, roll = generator.normal(0, (0.26, 0.16, 0.08)).clip(-0.7, 0.7)
     reach = generator.uniform(0.38, 0.48)
     middle = 0.5 + generator.normal(0, 0.03, 2)
-    square = np.array([(-1.0, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)])
     (cy, sy), (cp, sp), (cr, sr) = ((math.cos(a), math.sin(a)) for a in (yaw, pitch, roll))
     turned = [
         (
@@ -67,7 +66,7 @@ def _corners(generator: Generator) -> "np.ndarray":
             x * (cy * sr * cp - sy * sp) + y * cr * cp,
             x * (cy * sr * sp + sy * cp) + y * cr * sp,
         )
-        for x, y, _ in square
+        for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))
     ]
     return np.array([(middle[0] + reach * x * 4 / (4 + z), middle[1] + reach * y * 4 / (4 + z)) for x, y, z in turned])
 

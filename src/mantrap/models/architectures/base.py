@@ -7,7 +7,7 @@ from torch import nn
 
 from mantrap.core import require
 
-MOST_CHANNELS, MOST_PIXELS, MOST_CLASSES, MOST_UNITS = 1024, 4096, 1_000_000, 65_536
+MOST_CHANNELS, MOST_PIXELS, MOST_CLASSES, MOST_UNITS = 1024, 1024, 1_000_000, 65_536
 """Limits of sizes: a spec may come from a stranger's card, and a slip of the finger should not fill the memory."""
 FEWEST_CLASSES = 2
 

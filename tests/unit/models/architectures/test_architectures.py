@@ -59,7 +59,9 @@ def test_the_smallest_size_works_and_the_next_smaller_is_refused_by_number(name)
             small(name, **{side: kind.smallest - 1})
 
 
-@given(height=st.integers(31, 80), width=st.integers(31, 80), name=st.sampled_from(["mnist_cnn", "gtsrb_cnn", "deepid"]))
+@given(
+    height=st.integers(31, 80), width=st.integers(31, 80), name=st.sampled_from(["mnist_cnn", "gtsrb_cnn", "deepid"])
+)
 @settings(max_examples=10)
 def test_the_dense_layers_fit_whatever_the_size(height, width, name):
     with torch.device("meta"):
@@ -136,7 +138,9 @@ def test_dropout_is_there_in_training_and_can_be_left_out():
         images = torch.rand(2, 3, 32, 32)
         for name, without in [("gtsrb_cnn", "dropout=False"), ("wide_resnet", "dropout=0.0"), ("mlp", "dropout=0.0")]:
             sizes = "channels=3, height=32, width=32"
-            with_it = fresh(ARCHITECTURES.create(f"{name}({sizes}, {without.replace('False', 'True').replace('0.0', '0.5')})"))
+            with_it = fresh(
+                ARCHITECTURES.create(f"{name}({sizes}, {without.replace('False', 'True').replace('0.0', '0.5')})")
+            )
             plain = fresh(ARCHITECTURES.create(f"{name}({sizes}, {without})"))
             assert not torch.equal(with_it(images), with_it(images)), name
             assert torch.equal(plain(images), plain(images)), name

@@ -1,0 +1,71 @@
+"""``mantrap list`` and ``mantrap explain``."""
+
+import dataclasses
+import inspect
+import sys
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+from mantrap.errors import SpecError
+
+
+def show_list() -> int:
+    """Name every detector, trigger, architecture, data set and so on."""
+    for title, kinds in _families().items():
+        sys.stdout.write(f"{title}\n")
+        for kind in kinds:
+            first = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
+            sys.stdout.write(f"  {kind.name:<18} {first}\n")
+    return 0
+
+
+def explain(spec: str, /) -> int:
+    """Describe one of them and its options.
+
+    Parameters
+    ----------
+    spec: str
+        A name from `mantrap list`, or a spec, whose values are checked and shown.
+    """
+    from mantrap.core import Spec, build  # noqa: PLC0415 - torch
+
+    parsed = Spec.parse(spec)
+    everything = {kind.name: (title, kind) for title, kinds in _families().items() for kind in kinds}
+    if parsed.name not in everything:
+        raise SpecError(
+            expected="a name from `mantrap list`", got=repr(parsed.name), remedy="Run `mantrap list` to see the names."
+        )
+    title, kind = everything[parsed.name]
+    chosen = build(kind, parsed)
+    sys.stdout.write(f"{parsed.name} ({title})\n\n{inspect.cleandoc(kind.__doc__ or '')}\n")
+    hints = typing.get_type_hints(kind)
+    fields = [f for f in dataclasses.fields(chosen) if f.init]
+    if fields:
+        sys.stdout.write("\nOptions\n")
+    for field in fields:
+        shown = getattr(hints[field.name], "__name__", None) if isinstance(hints[field.name], type) else None
+        sys.stdout.write(f"  {field.name} = {getattr(chosen, field.name)!r}  ({shown or hints[field.name]})\n")
+    return 0
+
+
+def _families() -> dict[str, Iterable[type[Any]]]:
+    """Every registry by what its members are."""
+    from mantrap.data import NAMED  # noqa: PLC0415 - torch
+    from mantrap.detect import DETECTORS  # noqa: PLC0415 - torch
+    from mantrap.models import ARCHITECTURES  # noqa: PLC0415 - torch
+    from mantrap.poison import RELABELLINGS, SELECTIONS, TRIGGERS  # noqa: PLC0415 - torch
+    from mantrap.training import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Recipe  # noqa: PLC0415 - torch
+
+    return {
+        "detectors": DETECTORS,
+        "data sets": NAMED,
+        "architectures": ARCHITECTURES,
+        "triggers": TRIGGERS,
+        "selections": SELECTIONS,
+        "relabellings": RELABELLINGS,
+        "training": [Recipe],
+        "optimisers": OPTIMIZERS,
+        "schedules": SCHEDULES,
+        "augmentations": AUGMENTATIONS,
+    }

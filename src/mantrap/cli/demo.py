@@ -1,0 +1,37 @@
+"""``mantrap demo``."""
+
+import sys
+from pathlib import Path
+
+from mantrap.cli.options import Running
+from mantrap.cli.progress import watching
+
+_RUNNING = Running()
+
+
+def demo(*, out: Path = Path("mantrap-demo"), running: Running = _RUNNING) -> int:
+    """Train a clean and a backdoored model on synthetic signs, and audit both.
+
+    Parameters
+    ----------
+    out: Path
+        Folder for the models, the records and the reports.
+    """
+    from mantrap.records.files import write_atomically  # noqa: PLC0415
+    from mantrap.report import render_html  # noqa: PLC0415 - start-up
+    from mantrap.workflow.audit import REPORT_FILE  # noqa: PLC0415 - torch
+    from mantrap.workflow.demo import demo as run  # noqa: PLC0415 - torch
+
+    running.apply()
+    for shown in run(out, seed=running.seed, progress=watching(quiet=running.quiet)):
+        page = shown.folder / "audit" / REPORT_FILE
+        write_atomically(page, render_html(shown.record).encode())
+        planted = ""
+        if shown.success is not None:
+            planted = f", the trigger planted for label {shown.target} works on {shown.success.value:.1%}"
+        sys.stdout.write(
+            f"\nThe {shown.title} model: right on {shown.accuracy.value:.1%} of clean images{planted}\n"
+            f"  {shown.record.verdict} (shortened schedule). {shown.record.headline}\n"
+            f"  {page}\n"
+        )
+    return 0

@@ -1,0 +1,150 @@
+"""Options that several verbs share, and how their values are written."""
+
+import re
+import shlex
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import Parameter
+
+from mantrap.errors import MissingDataError, UsageError
+
+if TYPE_CHECKING:
+    from mantrap.core import ImageSet
+    from mantrap.models import Preprocessing
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Which images, and in what form."""
+
+    images: str
+    """A named set (see `mantrap list`), or the path of a folder, .npz, .parquet or idx file."""
+    split: str | None = None
+    """Part of the set, such as train or test."""
+    limit: int | None = None
+    """Draw this many images at random, each class in proportion."""
+    resize: str | None = None
+    """HxW: bring every image to this height and width."""
+    channels: int | None = None
+    """3 repeats grey, 1 turns colour to grey."""
+
+    def load(self, *, split: str, seed: int) -> "ImageSet":
+        """The images; ``split`` where the user named none."""
+        from mantrap.core import Rng  # noqa: PLC0415 - torch
+        from mantrap.data import load  # noqa: PLC0415 - torch
+
+        return load(
+            self.images,
+            split=self.split or split,
+            limit=self.limit,
+            resize=None if self.resize is None else size(self.resize),
+            channels=self.channels,
+            rng=Rng(seed),
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """How pixels become what the model was trained on, after pixels / 255."""
+
+    mean: tuple[float, ...] | None = None
+    """Subtracted; once, or once for each channel."""
+    std: tuple[float, ...] | None = None
+    """Divided by; once, or once for each channel."""
+    pixel_range: str | None = None
+    """What black and white are for the model, such as 0..255."""
+
+    def preprocessing(self) -> "Preprocessing":
+        """The declaration for the models' door."""
+        from mantrap.models import Preprocessing  # noqa: PLC0415 - torch
+
+        return Preprocessing(
+            mean=self.mean,
+            std=self.std,
+            pixel_range=None if self.pixel_range is None else pixel_range(self.pixel_range),
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """How to run."""
+
+    seed: int = 0
+    """Of all randomness."""
+    device: str = "auto"
+    """auto, cpu, or a GPU."""
+    threads: int | None = None
+    """Threads for arithmetic; what torch chooses where not given."""
+    quiet: bool = False
+    """No progress on stderr."""
+
+    def apply(self) -> None:
+        """Set the number of threads.
+
+        Raises:
+            UsageError: It is not positive.
+        """
+        if self.threads is not None:
+            import torch  # noqa: PLC0415 - start-up
+
+            if self.threads < 1:
+                raise UsageError(expected="--threads of at least 1", got=f"{self.threads}", remedy="Use one or more.")
+            torch.set_num_threads(self.threads)
+
+
+def size(text: str) -> tuple[int, int]:
+    """``32x32`` as height and width.
+
+    Raises:
+        UsageError: It is not written so.
+    """
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    if match is None:
+        raise UsageError(expected="--resize HxW, such as 32x32", got=repr(text), remedy="Give height and width.")
+    return int(match[1]), int(match[2])
+
+
+def pixel_range(text: str) -> tuple[float, float]:
+    """``0..255`` as two numbers.
+
+    Raises:
+        UsageError: It is not written so.
+    """
+    low, dots, high = text.partition("..")
+    try:
+        return float(low), float(high if dots else "")
+    except ValueError as error:
+        raise UsageError(
+            expected="--pixel-range LOW..HIGH, such as 0..255", got=repr(text), remedy="Give two numbers."
+        ) from error
+
+
+def existing(path: Path, what: str) -> Path:
+    """The path, if there is something.
+
+    Raises:
+        MissingDataError: There is nothing.
+    """
+    if not path.exists():
+        raise MissingDataError(expected=f"{what} at {path}", got="nothing", remedy="Correct the path.")
+    return path
+
+
+def command_line(*words: object) -> str:
+    """A call of mantrap as it would be typed."""
+    return shlex.join(["mantrap", *map(str, words)])
+
+
+def words_of(options: object, **more: object) -> list[str]:
+    """The flags that give a dataclass of options, and further ones, as far as they were given."""
+    given = {f.name: getattr(options, f.name) for f in fields(options)} | more  # type: ignore[arg-type]
+    words: list[str] = []
+    for name, value in given.items():
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [] if one is None else [f"--{name.replace('_', '-')}", str(one)]
+    return words

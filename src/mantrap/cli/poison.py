@@ -1,0 +1,55 @@
+"""``mantrap poison``."""
+
+import sys
+from pathlib import Path
+
+from mantrap.cli.options import Images, Running
+
+_RUNNING = Running()
+
+
+def poison(
+    *,
+    images: Images,
+    out: Path,
+    trigger: str = "patch",
+    selection: str = "random_share",
+    relabelling: str = "all_to_one",
+    json: bool = False,
+    running: Running = _RUNNING,
+) -> int:
+    """Plant a backdoor in a training set; the truth goes into a file of its own.
+
+    Parameters
+    ----------
+    out: Path
+        Where the poisoned set goes, NAME.npz; NAME.truth.json lies beside it.
+    trigger: str
+        What is put on images, such as "patch(size=4, colour='white')".
+    selection: str
+        Which images, such as "random_share(rate=0.1)".
+    relabelling: str
+        Which label they get, such as "all_to_one(target=3)".
+    json: bool
+        Print the truth on stdout, and nothing else.
+    """
+    from mantrap.core import Rng  # noqa: PLC0415 - torch
+    from mantrap.poison import RELABELLINGS, SELECTIONS, TRIGGERS, Poison  # noqa: PLC0415 - torch
+    from mantrap.workflow.poison import poison as run  # noqa: PLC0415 - torch
+    from mantrap.workflow.poison import truth_path  # noqa: PLC0415 - torch
+
+    plan = Poison(
+        trigger=TRIGGERS.create(trigger),
+        selection=SELECTIONS.create(selection),
+        relabelling=RELABELLINGS.create(relabelling),
+    )
+    found = images.load(split="train", seed=running.seed)
+    truth = run(found, out, plan=plan, rng=Rng(running.seed).child("poison"))
+    if json:
+        sys.stdout.write(truth.to_json())
+    else:
+        sys.stdout.write(
+            f"{out}: {len(truth.poisoned)} of {len(found)} images carry {truth.trigger} and {truth.relabelling}\n"
+            f"The truth is in {truth_path(out)}; keep it from whoever defends.\n"
+        )
+    return 0

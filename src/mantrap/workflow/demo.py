@@ -1,0 +1,101 @@
+"""The whole story in a few minutes: a clean and a backdoored model on synthetic signs, and an audit of both."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mantrap.core import SILENT, ImageSet, Progress, Rng
+from mantrap.core.truth import GroundTruth
+from mantrap.data import load
+from mantrap.detect import NeuralCleanse
+from mantrap.measure import attack_success
+from mantrap.models import Preprocessing, open_model
+from mantrap.poison import AllToOne, Patch, Poison, RandomShare
+from mantrap.records import AuditRecord, Rate
+from mantrap.records.files import sha256_of, write_atomically
+from mantrap.training import Recipe, evaluate
+from mantrap.workflow.audit import Plan, Source, audit
+from mantrap.workflow.train import new_classifier, train
+
+SIGNS = "signs(classes=10)"
+TARGET = 7
+RECIPE = Recipe(epochs=8, batch_size=64)
+SHORTENED = NeuralCleanse(steps=120, images_per_step=256, patience=4, early_stop_patience=16)
+"""The paper's schedule with a quarter of the images a step: good for a demonstration, not for a verdict to rely on."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One model of the demonstration.
+
+    Args:
+        title: What it is.
+        accuracy: On clean test images.
+        success: Of the planted trigger; ``None`` for the clean model.
+        target: Of the planted backdoor.
+        record: The audit.
+        folder: Where model, record and report are.
+    """
+
+    title: str
+    accuracy: Rate
+    success: Rate | None
+    target: int | None
+    record: AuditRecord
+    folder: Path
+
+
+def demo(out: Path, *, seed: int = 0, progress: Progress = SILENT) -> tuple[Shown, Shown]:
+    """Train, plant, audit; resumable as each part is.
+
+    Args:
+        out: Folder for both models and their audits.
+        seed: Of all randomness.
+        progress: Observer of the work.
+
+    Returns:
+        The clean model and the backdoored one.
+
+    Raises:
+        OutputError: The folder cannot be written or holds other work.
+    """
+    clean, test = load(SIGNS, split="train"), load(SIGNS, split="test")
+    plan = Poison(trigger=Patch(), selection=RandomShare(rate=0.1), relabelling=AllToOne(target=TARGET))
+    poisoned = plan.apply(clean, rng=Rng(seed).child("poison"))
+    return (
+        _one("clean", clean, test, None, out / "clean", seed, progress),
+        _one("backdoored", poisoned.data, test, poisoned.truth, out / "backdoored", seed, progress),
+    )
+
+
+def _one(
+    title: str,
+    images: ImageSet,
+    test: ImageSet,
+    truth: GroundTruth | None,
+    folder: Path,
+    seed: int,
+    progress: Progress,
+) -> Shown:
+    path, rng = folder / "model.safetensors", Rng(seed)
+    if not path.with_suffix(".card.json").exists():
+        fresh = new_classifier("mnist_cnn", images, declared=Preprocessing(), rng=rng)
+        train(fresh, images, path, test=test, recipe=RECIPE, rng=rng, progress=progress)
+    if truth is not None:
+        write_atomically(folder / "truth.json", truth.to_json().encode())
+    model = open_model(path, images_shape=test.shape, device="cpu")
+    record = audit(
+        model,
+        test,
+        plan=Plan(detectors=(SHORTENED,), seed=seed, command="mantrap demo"),
+        source=Source(path.name, sha256_of(path), str(path)),
+        out=folder / "audit",
+        progress=progress,
+    )
+    return Shown(
+        title=title,
+        accuracy=evaluate(model, test),
+        success=None if truth is None else attack_success(model, test, truth),
+        target=None if truth is None else truth.target,
+        record=record,
+        folder=folder,
+    )

@@ -1,0 +1,44 @@
+"""Write a poisoned training set, and the truth about it beside it."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from mantrap.core import ImageSet, Rng
+from mantrap.records.files import write_atomically
+from mantrap.core.truth import GroundTruth
+from mantrap.errors import UsageError
+from mantrap.poison import Poison
+
+_SUFFIX = ".npz"
+
+
+def poison(images: ImageSet, out: Path, *, plan: Poison, rng: Rng) -> GroundTruth:
+    """Poison a training set and write it as ``NAME.npz``; the truth goes into ``NAME.truth.json``.
+
+    The .npz holds ``x_train`` [n, h, w, c] as uint8, ``y_train`` and ``class_names``, and opens everywhere.
+
+    Raises:
+        UsageError: The name does not end in ``.npz``, or the plan does not fit the images.
+        DataError: The images have no labels.
+        OutputError: The place cannot be written.
+    """
+    if out.suffix != _SUFFIX:
+        raise UsageError(expected=f"a file name that ends in {_SUFFIX}", got=str(out), remedy="Rename the output.")
+    poisoned = plan.apply(images, rng=rng)
+    pixels = (poisoned.data.images() * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    assert poisoned.data.labels is not None
+    buffer = io.BytesIO()
+    arrays = {"x_train": pixels, "y_train": poisoned.data.labels.numpy()}
+    if images.class_names:
+        arrays["class_names"] = np.array(images.class_names)
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(truth_path(out), poisoned.truth.to_json().encode())
+    write_atomically(out, buffer.getvalue())
+    return poisoned.truth
+
+
+def truth_path(out: Path) -> Path:
+    """Where the truth about a poisoned set lies."""
+    return out.with_suffix(".truth.json")
