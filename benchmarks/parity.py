@@ -13,15 +13,15 @@ the tables because of its outcome; one that is not finished is shown as such.
 import argparse
 import dataclasses
 import fnmatch
-import json
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 import torch
+from parity_table import write_tables
 
 from mantrap.core import ImageSet, Rng
-from mantrap.records.files import sha256_of, write_atomically
 from mantrap.core.truth import GroundTruth
 from mantrap.data import load
 from mantrap.detect import NeuralCleanse
@@ -29,11 +29,13 @@ from mantrap.errors import MissingDataError
 from mantrap.measure import attack_success
 from mantrap.models import Preprocessing, open_model
 from mantrap.poison import AllToOne, Patch, Poison, RandomShare
-from mantrap.records import AuditRecord, ModelCard, Rate
+from mantrap.records.files import sha256_of, write_atomically
 from mantrap.training import Recipe, evaluate
-from mantrap.workflow.audit import Plan, Source, audit
+from mantrap.workflow.audit import audit
+from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.train import new_classifier, train
 
+UNDECLARED = Preprocessing()
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 RUNS = ROOT / "runs" / "parity"
@@ -59,7 +61,7 @@ class Cell:
     recipe: Recipe | None = None
     target: int | None = None
     seed: int = 0
-    declared: Preprocessing = Preprocessing()
+    declared: Preprocessing = UNDECLARED
     claim: str = ""
 
 
@@ -147,7 +149,7 @@ class _Lines:
         self.what, self.total, self.done = name, total, 0.0
         return self
 
-    def __enter__(self) -> "_Lines":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -176,8 +178,6 @@ def main() -> int:
             except MissingDataError as error:
                 print(f"{cell.name}: skipped, {error}", file=sys.stderr)
                 failed = 1
-    from parity_table import write_tables  # beside this file; kept apart so that a table needs no run
-
     write_tables(cells(), RUNS, ROOT / "docs" / "parity.md")
     return failed
 

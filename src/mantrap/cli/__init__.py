@@ -13,7 +13,7 @@ from cyclopts.config import Toml
 from mantrap.errors import MantrapError, MissingDataError, UsageError
 
 USAGE, FAILED, INTERRUPTED = 2, 5, 130
-"""Exit codes of what no error of ours says: see ARCHITECTURE in docs/cli.md for all of them."""
+"""Exit codes of what no error of ours says; docs/cli.md has them all."""
 
 
 def _version() -> str:
@@ -26,7 +26,8 @@ def _version() -> str:
 app = App(
     name="mantrap",
     help="Find out whether an image classifier that somebody else trained carries a backdoor, and show the trigger.",
-    help_epilogue="Exit codes: 0 nothing found, 1 a finding, 2 usage, 3 inconclusive, 4 refused, 5 failed, 130 interrupted.",
+    help_epilogue="Exit codes: 0 nothing found, 1 a finding, 2 usage, 3 inconclusive, 4 refused, 5 failed, "
+    "130 interrupted.",
     version=_version,
     help_format="plaintext",
     default_parameter=Parameter(negative=""),
@@ -111,5 +112,5 @@ def _config_file(name: str) -> Path:
 def _fail(message: str, code: int) -> int:
     if os.environ.get("MANTRAP_DEBUG"):
         traceback.print_exc()
-    print(f"mantrap: {message}", file=sys.stderr)
+    sys.stderr.write(f"mantrap: {message}\n")
     return code

@@ -45,12 +45,13 @@ def audit(
         Print the record on stdout, and nothing else.
     """
     from mantrap.core import spec_of  # noqa: PLC0415 - torch
-    from mantrap.records.files import sha256_of, write_atomically  # noqa: PLC0415 - torch
     from mantrap.detect import DETECTORS  # noqa: PLC0415 - torch
     from mantrap.models import open_model  # noqa: PLC0415 - torch
+    from mantrap.records.files import sha256_of, write_atomically  # noqa: PLC0415 - torch
     from mantrap.report import render_html, render_text  # noqa: PLC0415 - start-up
-    from mantrap.workflow.audit import REPORT_FILE, Plan, Source  # noqa: PLC0415 - torch
+    from mantrap.workflow.audit import REPORT_FILE  # noqa: PLC0415 - torch
     from mantrap.workflow.audit import audit as run  # noqa: PLC0415 - torch
+    from mantrap.workflow.plan import Plan, Source  # noqa: PLC0415 - torch
 
     running.apply()
     detectors = tuple(DETECTORS.create(spec) for spec in detector)

@@ -2,31 +2,39 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from mantrap.cli.options import existing
-from mantrap.records.files import write_atomically
 from mantrap.errors import UsageError
 from mantrap.records import AuditRecord
+from mantrap.records.files import write_atomically
 from mantrap.report import RENDERERS
 
 _SUFFIXES = {".html": "html", ".json": "json", ".txt": "text"}
 
 
-def report(run: Path, /, *, format: Literal["html", "json", "text"] | None = None, output: Path | None = None) -> int:
+def report(
+    run: Path,
+    /,
+    *,
+    style: Annotated[Literal["html", "json", "text"] | None, Parameter(name="--format")] = None,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+) -> int:
     """Render the record of a finished audit again.
 
     Parameters
     ----------
     run: Path
         Folder of a run, or its audit.json.
-    format: str
+    style: str
         html, json or text; by the suffix of the output where not given, else text.
     output: Path
         File to write; stdout where not given.
     """
     record = AuditRecord.from_json(_record_file(run).read_text())
-    chosen = format or (_SUFFIXES.get(output.suffix) if output else "text")
+    chosen = style or (_SUFFIXES.get(output.suffix) if output else "text")
     if chosen is None:
         raise UsageError(
             expected=f"an output that ends in {', '.join(_SUFFIXES)}", got=str(output), remedy="Give --format."

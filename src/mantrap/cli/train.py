@@ -71,7 +71,6 @@ def train(
     sys.stdout.write(f"{out}: {card.arch}\n{last.epoch} epochs ({training.stopped}), loss {last.loss:.4f}\n")
     if training.test_accuracy is not None:
         rate = training.test_accuracy
-        sys.stdout.write(
-            f"Accuracy on {training.test_name}: {rate.value:.2%} ({rate.low:.2%} to {rate.high:.2%}, {rate.total} images)\n"
-        )
+        interval = f"{rate.low:.2%} to {rate.high:.2%}, {rate.total} images"
+        sys.stdout.write(f"Accuracy on {training.test_name}: {rate.value:.2%} ({interval})\n")
     return 0

@@ -1,13 +1,14 @@
 """The nouns everything else speaks in. Nothing here knows an attack: see ``core.attack`` and ``core.truth``."""
 
 from mantrap.core.classifier import Classifier
-from mantrap.core.imageset import Batch, ImageSet, PixelSource
+from mantrap.core.imageset import Batch, ImageSet
 from mantrap.core.memo import FORGETFUL, Memo
 from mantrap.core.progress import SILENT, Progress, Stage
 from mantrap.core.protocols import Detector
 from mantrap.core.registry import Registry, build, require, spec_of
 from mantrap.core.results import Cost, Detection, ReversedTrigger
 from mantrap.core.rng import Rng
+from mantrap.core.sources import PixelSource
 from mantrap.core.spec import Spec
 from mantrap.core.trigger import Trigger
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from mantrap.core import ImageSet, PixelSource
-from mantrap.core.imageset import ArraySource
+from mantrap.core.sources import ArraySource
 from mantrap.errors import DataError, UsageError
 
 IN_MEMORY = 256 * 2**20

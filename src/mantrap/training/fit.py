@@ -12,9 +12,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Stage, require, spec_of
-from mantrap.records.files import write_atomically
 from mantrap.errors import DataError, FailedError, OutputError
 from mantrap.records import EpochRecord, TrainingRecord
+from mantrap.records.files import write_atomically
 from mantrap.training.augment import AUGMENTATIONS
 from mantrap.training.optimizers import OPTIMIZERS
 from mantrap.training.schedules import SCHEDULES

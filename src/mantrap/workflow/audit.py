@@ -1,6 +1,6 @@
 """May I deploy this model? Scan it, judge what was found, and write down how."""
 
-import datetime
+import datetime as dt
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -28,7 +28,6 @@ from mantrap.data import check_labels, split
 from mantrap.errors import UsageError
 from mantrap.models import check_outputs
 from mantrap.records import (
-    SCHEMA_VERSION,
     AuditRecord,
     Reproduction,
     StageCost,
@@ -38,9 +37,10 @@ from mantrap.records import (
 from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
 from mantrap.workflow.evidence import suspect_records
+from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
-from mantrap.workflow.verdict import RULE, Judged, decide, judge_labels, norm_statistics
+from mantrap.workflow.verdict import RULE, Judged, decide, judge_labels
 
 RECORD_FILE = "audit.json"
 REPORT_FILE = "report.html"
@@ -52,51 +52,6 @@ OUTPUT_SAMPLE = 64
 
 MOST_SUSPECTS = 10
 """Suspects that are shown with pictures; the labels of the record hold them all."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the model came from, for the record.
-
-    Args:
-        file_name: Name of the file, or of the class for a model in memory.
-        sha256: Digest of the file, or of the model in memory.
-        path: The whole path; volatile.
-    """
-
-    file_name: str
-    sha256: str
-    path: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What an audit shall do.
-
-    Args:
-        detectors: Who looks, in this order.
-        labels: Which labels to scan; all where ``None``.
-        seed: Of all randomness.
-        command: How to run it again, for the record.
-    """
-
-    detectors: tuple[Detector, ...]
-    labels: tuple[int, ...] | None = None
-    seed: int = 0
-    command: str = ""
-
-    def identity(self, source: Source, model: Classifier, images: ImageSet) -> dict[str, object]:
-        """What makes two audits the same, for resuming."""
-        return {
-            "kind": "audit",
-            "schema_version": SCHEMA_VERSION,
-            "model": source.sha256,
-            "preprocessing": repr((model.arch, model.input_shape, model.mean, model.std, model.pixel_range)),
-            "images": images.digest(),
-            "detectors": [str(spec_of(d)) for d in self.detectors],
-            "labels": None if self.labels is None else list(self.labels),
-            "seed": self.seed,
-        }
 
 
 @dataclass
@@ -175,7 +130,7 @@ class _Audit:
     ) -> None:
         self.model, self.images, self.plan, self.source = model, images, plan, source
         self.folder, self.progress = folder, progress
-        self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self.watch = Stopwatch(None if folder is None else folder.work("seconds.json"))
         self.ledger = _Ledger()
 

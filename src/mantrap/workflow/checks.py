@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from mantrap.core import Classifier, Cost, ImageSet
 from mantrap.ops.scores import accuracy
 from mantrap.records import CheckRecord, CheckStatus
+from mantrap.workflow.words import percent
 
 FEWEST_IMAGES = 100
 """Fewer images than this say too little for NO_EVIDENCE."""
 
 LOWEST_ACCURACY = 0.5
-"""A model that is surely less accurate than this was probably not understood: a wrong preprocessing, or other classes."""
+"""A model that is surely less accurate than this was probably not understood."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _accuracy(model: Classifier, images: ImageSet) -> CheckRecord:
     low = rate.high < LOWEST_ACCURACY
     message = (
         f"The model is right on {rate.hits} of {rate.total} clean images "
-        f"({rate.value:.1%}, 95 % interval {rate.low:.1%} to {rate.high:.1%})."
+        f"({percent(rate.value)}, 95 % interval {percent(rate.low)} to {percent(rate.high)})."
     )
     if low:
         message += " That is so little that preprocessing or classes are probably not as declared; a scan of a model "

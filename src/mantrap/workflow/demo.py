@@ -13,7 +13,8 @@ from mantrap.poison import AllToOne, Patch, Poison, RandomShare
 from mantrap.records import AuditRecord, Rate
 from mantrap.records.files import sha256_of, write_atomically
 from mantrap.training import Recipe, evaluate
-from mantrap.workflow.audit import Plan, Source, audit
+from mantrap.workflow.audit import audit
+from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.train import new_classifier, train
 
 SIGNS = "signs(classes=10)"

@@ -57,7 +57,7 @@ def suspect_records(
 
 
 def _examples(model: Classifier, heldout: ImageSet, sources: Tensor, trigger: ReversedTrigger) -> tuple[Example, ...]:
-    """Images of other classes, a class at a time as far as they reach: the first ones, whether the trigger works or not."""
+    """Images of other classes, from as many as possible: the first ones, whether the trigger works on them or not."""
     chosen = _one_of_each(sources.tolist(), trigger.target)
     before = heldout.images(chosen).to(model.device)
     after = stamp(before, trigger.mask.to(model.device), trigger.pattern.to(model.device))

@@ -12,7 +12,7 @@ from mantrap.records import Picture
 
 
 def picture(pixels: Pattern, alt: str) -> Picture:
-    """An image [c, h, w] in [0, 1]; one channel as grey, three as colour, any other number as the grey of their mean."""
+    """An image [c, h, w] in [0, 1]: one channel as grey, three as colour, any other number as their mean."""
     values = _bytes(pixels if pixels.shape[0] in (1, 3) else pixels.mean(0, keepdim=True))
     return _png(Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0)), alt)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from mantrap.core import ImageSet, Rng
-from mantrap.records.files import write_atomically
 from mantrap.core.truth import GroundTruth
 from mantrap.errors import UsageError
 from mantrap.poison import Poison
+from mantrap.records.files import write_atomically
 
 _SUFFIX = ".npz"
 
@@ -30,10 +30,8 @@ def poison(images: ImageSet, out: Path, *, plan: Poison, rng: Rng) -> GroundTrut
     pixels = (poisoned.data.images() * 255).round().byte().permute(0, 2, 3, 1).numpy()
     assert poisoned.data.labels is not None
     buffer = io.BytesIO()
-    arrays = {"x_train": pixels, "y_train": poisoned.data.labels.numpy()}
-    if images.class_names:
-        arrays["class_names"] = np.array(images.class_names)
-    np.savez_compressed(buffer, **arrays)
+    names = {"class_names": np.array(images.class_names)} if images.class_names else {}
+    np.savez_compressed(buffer, allow_pickle=False, x_train=pixels, y_train=poisoned.data.labels.numpy(), **names)
     write_atomically(truth_path(out), poisoned.truth.to_json().encode())
     write_atomically(out, buffer.getvalue())
     return poisoned.truth

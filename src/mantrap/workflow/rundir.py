@@ -14,8 +14,8 @@ import safetensors
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mantrap.records.files import write_atomically
 from mantrap.errors import OutputError
+from mantrap.records.files import write_atomically
 
 _IDENTITY = "run.json"
 _WORK = "work"
@@ -122,7 +122,7 @@ class FolderMemo:
         self.folder = folder
 
     def load(self, key: str) -> dict[str, Tensor] | None:
-        """The tensors under this key; ``None`` where there are none, or where the file is damaged: then it is redone."""
+        """The tensors under this key; ``None`` where there are none or the file is damaged: then they are made anew."""
         path = self.folder / f"{key}.safetensors"
         try:
             return load(path.read_bytes())

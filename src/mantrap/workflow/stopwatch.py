@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mantrap.records.files import write_atomically
 from mantrap.records import StageTime
+from mantrap.records.files import write_atomically
 
 
 class Stopwatch:

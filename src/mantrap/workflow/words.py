@@ -14,13 +14,14 @@ def headline(verdict: Verdict, suspects: Sequence[SuspectRecord], judged: Sequen
     if verdict is Verdict.SUSPICIOUS:
         first = suspects[0]
         return (
-            f"A small trigger makes this model answer {_name(first.label, first.class_name)}: changing {first.norm:.1f} "
-            f"pixels' worth of an image sends {first.success.value:.0%} of other images there."
+            f"A small trigger makes this model answer {_name(first.label, first.class_name)}: {first.norm:.1f} pixels' "
+            f"worth of change sends {percent(first.success.value, 0)} of other images there."
         )
     if verdict is Verdict.INCONCLUSIVE:
         if suspects:
             first = suspects[0]
-            return f"{_name(first.label, first.class_name).capitalize()} stands out, but not clearly enough to call it a backdoor."
+            name = _name(first.label, first.class_name).capitalize()
+            return f"{name} stands out, but not clearly enough to call it a backdoor."
         return "This audit cannot tell: what it saw is not enough for an answer."
     scanned = sum(len(group) for group in judged[:1])
     return f"No sign of a small-trigger backdoor in {scanned} labels. That is no proof that there is none."
@@ -59,17 +60,19 @@ def reasons(
 
 def _judgement(judged: Judged, model: Classifier, typical: float) -> str:
     name = _name(judged.label, model.class_names[judged.label])
-    success = "was not measured" if judged.success is None else f"sends {judged.success:.1%} of held-out images there"
+    success = (
+        "was not measured" if judged.success is None else f"sends {percent(judged.success)} of held-out images there"
+    )
     holds = {
         f"anomaly index {-judged.index:.1f} on the low side (above {INDEX_ABOVE:g} counts)": judged.outlier,
         f"log ratio {judged.log_ratio:.2f} ({LOG_RATIO_FROM:g} or more counts)": judged.small,
-        f"success {SUCCESS_FROM:.0%} or more": judged.works,
+        f"success {percent(SUCCESS_FROM, 0)} or more": judged.works,
     }
     kept = "; ".join(k for k, v in holds.items() if v) or "none"
     failed = "; ".join(k for k, v in holds.items() if not v)
     return (
-        f"{name.capitalize()} needs {judged.norm:.1f} pixels where a typical label needs {typical:.1f}, and its trigger "
-        f"{success}. Conditions met: {kept}." + (f" Not met: {failed}." if failed else "")
+        f"{name.capitalize()} needs {judged.norm:.1f} pixels, a typical label {typical:.1f}; its trigger {success}. "
+        f"Conditions met: {kept}." + (f" Not met: {failed}." if failed else "")
     )
 
 
@@ -79,6 +82,11 @@ def blind_spots(detections: Sequence[Detection], labels: Sequence[int] | None) -
     if labels is not None:
         said["Labels that were not scanned: only " + ", ".join(map(str, labels)) + " were."] = None
     return tuple(said)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as per cent, with a space before the sign."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def _name(label: int, class_name: str) -> str:

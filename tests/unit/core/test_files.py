@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mantrap.records.files import sha256_of, write_atomically
 from mantrap.errors import OutputError
+from mantrap.records.files import sha256_of, write_atomically
 
 
 def names_in(folder):
