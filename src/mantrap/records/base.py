@@ -33,8 +33,11 @@ class Record:
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
     def to_json(self) -> str:
-        """The record as indented JSON text, ending in a newline. Non-finite numbers raise ``ValueError``."""
-        return json.dumps(encode(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        """The record as indented JSON text in ASCII, ending in a newline. Non-finite numbers raise ``ValueError``.
+
+        ASCII, because names come from files and may hold what no UTF-8 can write.
+        """
+        return json.dumps(encode(self), indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -1,5 +1,6 @@
 """May I deploy this model? Scan it, judge what was found, and write down how."""
 
+import copy
 import datetime as dt
 import platform
 from collections.abc import Mapping, Sequence
@@ -110,10 +111,19 @@ def audit(
         if out is not None:
             folder = RunFolder(out, plan.identity(source, model, images))
             stack.enter_context(folder.claimed(fresh=fresh, outputs=(RECORD_FILE, REPORT_FILE)))
-        record = _Audit(model, images, plan, source, folder, progress).run()
+        record = _Audit(_with_names(model, images), images, plan, source, folder, progress).run()
         if folder is not None:
             folder.write(RECORD_FILE, record.to_json())
     return record
+
+
+def _with_names(model: Classifier, images: ImageSet) -> Classifier:
+    """The model with the class names of the images, where it has none of its own and they fit."""
+    if model.class_names != tuple(map(str, range(model.num_classes))) or len(images.class_names) != model.num_classes:
+        return model
+    named = copy.copy(model)
+    named.class_names = images.class_names
+    return named
 
 
 class _Audit:

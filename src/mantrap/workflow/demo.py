@@ -17,11 +17,11 @@ from mantrap.workflow.audit import audit
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.train import new_classifier, train
 
-SIGNS = "signs(classes=10)"
+SIGNS = "signs(classes=10, train=6000, test=2000)"
 TARGET = 7
 RECIPE = Recipe(epochs=8, batch_size=64)
-SHORTENED = NeuralCleanse(steps=120, images_per_step=256, patience=4, early_stop_patience=16)
-"""The paper's schedule with a quarter of the images a step: good for a demonstration, not for a verdict to rely on."""
+SHORTENED = NeuralCleanse(steps=100, images_per_step=64, batch_size=8, patience=3, early_stop_patience=12)
+"""The paper's search with a fifteenth of the images a step: good for a demonstration, not for a verdict to rely on."""
 
 
 @dataclass(frozen=True)

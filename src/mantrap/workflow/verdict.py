@@ -8,11 +8,14 @@ from mantrap.core import Detection
 from mantrap.ops.outliers import anomaly_indices, mad, median
 from mantrap.records import NormStatistics, Verdict
 
-RULE = "provisional-1"
 INDEX_ABOVE = 2.0
 LOG_RATIO_FROM = 1.1
 SUCCESS_FROM = 0.95
 FEWEST_LABELS = 3
+RULE = (
+    f"provisional-1: anomaly index above {INDEX_ABOVE:g} on the low side, log(median norm / norm) of at least "
+    f"{LOG_RATIO_FROM:g}, and success of at least {100 * SUCCESS_FROM:g} % on held-out images"
+)
 
 
 @dataclass(frozen=True)

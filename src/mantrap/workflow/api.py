@@ -1,0 +1,127 @@
+"""An audit from Python: a module or a file, tensors or a loader."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mantrap.core import SILENT, Classifier, Detector, ImageSet, Progress
+from mantrap.detect import DETECTORS
+from mantrap.errors import DataError, UsageError
+from mantrap.models import Preprocessing, open_model, wrap
+from mantrap.records import AuditRecord
+from mantrap.records.files import sha256_of
+from mantrap.workflow.audit import audit as run
+from mantrap.workflow.plan import Plan, Source
+
+
+def audit(
+    model: nn.Module | Classifier | str | Path,
+    images: ImageSet | Tensor | np.ndarray | Iterable[Any],
+    labels: Sequence[int] | Tensor | np.ndarray | None = None,
+    *,
+    arch: str | None = None,
+    num_classes: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    pixel_range: tuple[float, float] | None = None,
+    detectors: Sequence[Detector | str] = ("neural_cleanse",),
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: Progress = SILENT,
+) -> AuditRecord:
+    """Look for a backdoor in a model.
+
+    Args:
+        model: A module in memory (it stays bitwise as it is), a classifier, or the path of a file of weights.
+        images: Clean images: an ``ImageSet``; uint8 or float pixels in [0, 1], a tensor [n, c, h, w] or an array
+            [n, h, w, c]; or a ``DataLoader`` of such batches, with or without labels.
+        labels: A class for each image; not for an ``ImageSet`` or a loader, which bring their own.
+        arch: Architecture of a file without a card: a spec of ours, or ``FILE.py:NAME`` of a file that you trust.
+        num_classes: Number of classes that the model must have; taken from a forward pass where not given.
+        mean: Subtracted by the model's preprocessing, by channel, after pixels / 255.
+        std: Divided by, by channel.
+        pixel_range: What black and white are for the model before that; (0, 255) for raw values.
+        detectors: Specs, or detectors of your own.
+        seed: Of all randomness.
+        out: Folder to keep finished work and ``audit.json`` in; nothing is written without it.
+        progress: Observer of the work.
+
+    Returns:
+        The record; ``record.verdict``, ``record.suspects`` and ``record.to_json()`` are what most want.
+
+    Raises:
+        UsageError: Arguments that do not fit each other.
+        DataError: Images or labels that cannot be used.
+        ModelError: A model that cannot be used.
+    """
+    found = as_images(images, labels)
+    declared = Preprocessing(mean=_floats(mean), std=_floats(std), pixel_range=pixel_range)
+    classifier, source = _classifier(model, found, arch, num_classes, declared)
+    chosen = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
+    plan = Plan(detectors=chosen, seed=seed, command=f"mantrap.audit({source.file_name}, {found.name}, seed={seed})")
+    return run(classifier, found, plan=plan, source=source, out=None if out is None else Path(out), progress=progress)
+
+
+def as_images(
+    images: ImageSet | Tensor | np.ndarray | Iterable[Any], labels: Sequence[int] | Tensor | np.ndarray | None
+) -> ImageSet:
+    """Whatever holds images as an ``ImageSet``.
+
+    Raises:
+        DataError: Pixels that are no images, or a loader whose batches are no pairs of images and labels.
+        UsageError: Labels beside images that bring their own.
+    """
+    if isinstance(images, Tensor | np.ndarray):
+        return ImageSet.from_array(images, labels)
+    if labels is not None:
+        raise UsageError(
+            expected="labels only beside a tensor or array of images",
+            got=f"labels beside {type(images).__name__}",
+            remedy="Leave them out: an ImageSet or a loader brings its own.",
+        )
+    return images if isinstance(images, ImageSet) else _from_loader(images)
+
+
+def _from_loader(batches: Iterable[Any]) -> ImageSet:
+    pixels: list[Tensor] = []
+    labels: list[Tensor] = []
+    for batch in batches:
+        parts = list(batch) if isinstance(batch, tuple | list) else [batch]
+        if len(parts) not in (1, 2) or not all(isinstance(part, Tensor) for part in parts):
+            raise DataError(
+                expected="batches of images, or of images and labels, as tensors",
+                got=f"{[type(part).__name__ for part in parts]}",
+                remedy="Let the loader yield (images, labels).",
+            )
+        pixels.append(parts[0])
+        labels += parts[1:]
+    if not pixels:
+        raise DataError(expected="batches of images", got="none", remedy="Give a loader that is not empty.")
+    return ImageSet.from_array(torch.cat(pixels), torch.cat(labels) if labels else None, name="loader")
+
+
+def _classifier(
+    model: nn.Module | Classifier | str | Path,
+    images: ImageSet,
+    arch: str | None,
+    num_classes: int | None,
+    declared: Preprocessing,
+) -> tuple[Classifier, Source]:
+    if isinstance(model, str | Path):
+        path = Path(model)
+        classifier = open_model(path, arch=arch, images_shape=images.shape, declared=declared, num_classes=num_classes)
+        return classifier, Source(path.name, sha256_of(path), str(path))
+    if isinstance(model, nn.Module):
+        mean, std, pixel_range = declared.over(None)
+        model = wrap(
+            model, input_shape=images.shape, num_classes=num_classes, mean=mean, std=std, pixel_range=pixel_range
+        )
+    return model, Source(type(model.module).__name__, model.digest())
+
+
+def _floats(values: Sequence[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(v) for v in values)
