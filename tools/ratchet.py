@@ -43,10 +43,12 @@ class Part:
     file_lines: Limit
     function_lines: Limit = Limit(60, 70)
     parameters: Limit = Limit(7, 8)
+    front_doors: tuple[str, ...] = ()
+    """Functions whose keywords the users' contract names, as ``FILE NAME``: their parameters are not counted."""
 
 
 PARTS = (
-    Part("src", ("src",), file_lines=Limit(250, 400)),
+    Part("src", ("src",), file_lines=Limit(250, 400), front_doors=("src/mantrap/workflow/api.py audit",)),
     Part("tests", ("tests", "tools", "benchmarks", "conftest.py"), file_lines=Limit(400, 600)),
 )
 
@@ -105,7 +107,8 @@ def sizes(root: Path, part: Part) -> Iterator[Finding]:
             where = f"{place}:{node.lineno} {node.name}"
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             measured.append(("function_lines", where, lines, part.function_lines))
-            measured.append(("parameters", where, parameters, part.parameters))
+            if f"{place} {node.name}" not in part.front_doors:
+                measured.append(("parameters", where, parameters, part.parameters))
         for figure, where, size, limit in measured:
             if size > limit.aim:
                 yield Finding(f"{part.name}.{figure}", where, size, limit)

@@ -71,6 +71,19 @@ class Declared:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where the result goes."""
+
+    out: Path
+    """Where to write; unfinished work there goes on."""
+    fresh: bool = False
+    """Start over where the work of another run lies."""
+    json: bool = False
+    """Print the record on stdout, and nothing else."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class Running:
     """How to run."""
 
@@ -135,16 +148,11 @@ def existing(path: Path, what: str) -> Path:
     return path
 
 
-def command_line(*words: object) -> str:
-    """A call of mantrap as it would be typed."""
-    return shlex.join(["mantrap", *map(str, words)])
-
-
-def words_of(options: object, **more: object) -> list[str]:
-    """The flags that give a dataclass of options, and further ones, as far as they were given."""
-    given = {f.name: getattr(options, f.name) for f in fields(options)} | more  # type: ignore[arg-type]
-    words: list[str] = []
-    for name, value in given.items():
+def command_line(verb: str, positional: str, *options: object, **more: object) -> str:
+    """A call of mantrap as it would be typed, with the options that were given."""
+    given = [(f.name, getattr(o, f.name)) for o in options for f in fields(o)]  # type: ignore[arg-type]
+    words = ["mantrap", verb, positional]
+    for name, value in (*given, *more.items()):
         for one in value if isinstance(value, tuple) else (value,):
             words += [] if one is None else [f"--{name.replace('_', '-')}", str(one)]
-    return words
+    return shlex.join(words)
