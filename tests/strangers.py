@@ -1,4 +1,8 @@
-"""Networks as a stranger would hand them over: what ``--arch FILE.py:NAME`` names in the tests."""
+"""Networks as a stranger would hand them over: the tests give this file to ``--arch FILE.py:NAME``."""
+
+import os
+import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -6,17 +10,37 @@ from torch.nn.functional import leaky_relu, one_hot
 
 
 class Templates(nn.Module):
-    """One template a class, and a hinge that opens towards one class where its own template matches.
+    """A template for each of six classes, and a hinge towards class 4 that opens where a template of its own matches.
 
-    With the hinge's weights at zero it is a clean linear classifier.
+    With the hinge's weights at zero it is a clean linear classifier. See ``tests/stage.py`` for weights.
     """
 
-    def __init__(self, classes: int = 6, side: int = 16, target: int = 4) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.templates = nn.Linear(side * side, classes)
-        self.hinge = nn.Linear(side * side, 1)
-        self.register_buffer("towards", one_hot(torch.tensor(target), classes).float(), persistent=False)
+        self.templates = nn.Linear(16 * 16, 6)
+        self.hinge = nn.Linear(16 * 16, 1)
+        self.register_buffer("towards", one_hot(torch.tensor(4), 6).float(), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        flat = images.flatten(1)
-        return self.templates(flat) + leaky_relu(self.hinge(flat), 0.05) * self.towards
+        """Logits [n, 6] of images [n, 1, 16, 16]."""
+        pixels = images.flatten(1)
+        return self.templates(pixels) + leaky_relu(self.hinge(pixels), 0.05) * self.towards
+
+
+class Waiting(Templates):
+    """The same, but as soon as ``$WAIT_FOR`` holds a finished label it waits to be killed."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, unless it waits."""
+        folder = os.environ.get("WAIT_FOR")
+        while folder and any(Path(folder).glob("work/*/label-*.safetensors")):
+            time.sleep(0.05)
+        return super().forward(images)
+
+
+class Probabilities(Templates):
+    """The same with a softmax at its end."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities [n, 6]."""
+        return super().forward(images).softmax(1)

@@ -1,9 +1,7 @@
 """``mantrap list`` and ``mantrap explain``."""
 
-import dataclasses
-import inspect
 import sys
-import typing
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,11 +10,12 @@ from mantrap.errors import SpecError
 
 def show_list() -> int:
     """Name every detector, trigger, architecture, data set and so on."""
+    from mantrap.core.describe import summary  # noqa: PLC0415 - torch
+
     for title, kinds in _families().items():
         sys.stdout.write(f"{title}\n")
         for kind in kinds:
-            first = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
-            sys.stdout.write(f"  {kind.name:<18} {first}\n")
+            sys.stdout.write(f"  {kind.name:<18} {summary(kind)}\n")
     return 0
 
 
@@ -29,6 +28,7 @@ def explain(spec: str, /) -> int:
         A name from `mantrap list`, or a spec, whose values are checked and shown.
     """
     from mantrap.core import Spec, build  # noqa: PLC0415 - torch
+    from mantrap.core.describe import body, option_texts  # noqa: PLC0415 - torch
 
     parsed = Spec.parse(spec)
     everything = {kind.name: (title, kind) for title, kinds in _families().items() for kind in kinds}
@@ -38,14 +38,12 @@ def explain(spec: str, /) -> int:
         )
     title, kind = everything[parsed.name]
     chosen = build(kind, parsed)
-    sys.stdout.write(f"{parsed.name} ({title})\n\n{inspect.cleandoc(kind.__doc__ or '')}\n")
-    hints = typing.get_type_hints(kind)
-    fields = [f for f in dataclasses.fields(chosen) if f.init]
-    if fields:
-        sys.stdout.write("\nOptions\n")
-    for field in fields:
-        shown = getattr(hints[field.name], "__name__", None) if isinstance(hints[field.name], type) else None
-        sys.stdout.write(f"  {field.name} = {getattr(chosen, field.name)!r}  ({shown or hints[field.name]})\n")
+    sys.stdout.write(f"{parsed.name} ({title})\n\n{body(kind)}\n")
+    texts = option_texts(kind)
+    sys.stdout.write("\nOptions\n" if texts else "\nNo options.\n")
+    for option, text in texts.items():
+        sys.stdout.write(f"  {option}={getattr(chosen, option)!r}\n")
+        sys.stdout.write(textwrap.indent(textwrap.fill(text, 92), " " * 6) + "\n")
     return 0
 
 

@@ -22,15 +22,15 @@ def demo(*, out: Path = Path("mantrap-demo"), running: Running = _RUNNING) -> in
     from mantrap.workflow.audit import REPORT_FILE  # noqa: PLC0415 - torch
     from mantrap.workflow.demo import demo as run  # noqa: PLC0415 - torch
 
-    running.apply()
+    running.apply(threads=1)  # networks and batches this small lose more by sharing work than they gain
     for shown in run(out, seed=running.seed, progress=watching(quiet=running.quiet)):
         page = shown.folder / "audit" / REPORT_FILE
         write_atomically(page, render_html(shown.record).encode())
         planted = ""
         if shown.success is not None:
-            planted = f", the trigger planted for label {shown.target} works on {shown.success.value:.1%}"
+            planted = f", the trigger planted for label {shown.target} works on {100 * shown.success.value:.1f} %"
         sys.stdout.write(
-            f"\nThe {shown.title} model: right on {shown.accuracy.value:.1%} of clean images{planted}\n"
+            f"\nThe {shown.title} model: right on {100 * shown.accuracy.value:.1f} % of clean images{planted}\n"
             f"  {shown.record.verdict} (shortened schedule). {shown.record.headline}\n"
             f"  {page}\n"
         )

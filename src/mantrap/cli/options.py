@@ -96,18 +96,19 @@ class Running:
     quiet: bool = False
     """No progress on stderr."""
 
-    def apply(self) -> None:
-        """Set the number of threads.
+    def apply(self, *, threads: int | None = None) -> None:
+        """Set the number of threads: what the user said, or else ``threads``, or else what torch chooses.
 
         Raises:
             UsageError: It is not positive.
         """
-        if self.threads is not None:
+        chosen = self.threads if self.threads is not None else threads
+        if chosen is not None:
             import torch  # noqa: PLC0415 - start-up
 
-            if self.threads < 1:
-                raise UsageError(expected="--threads of at least 1", got=f"{self.threads}", remedy="Use one or more.")
-            torch.set_num_threads(self.threads)
+            if chosen < 1:
+                raise UsageError(expected="--threads of at least 1", got=f"{chosen}", remedy="Use one or more.")
+            torch.set_num_threads(chosen)
 
 
 def size(text: str) -> tuple[int, int]:

@@ -48,8 +48,8 @@ class NeuralCleanse(SearchSettings):
     some classes only or that send every class elsewhere, nor triggers that cover much of the image.
 
     Args:
-        labels_at_once: Labels optimised side by side; each label's result stays what it would be alone.
-        others: See :class:`~mantrap.detect.search.SearchSettings`.
+        labels_at_once: Labels optimised side by side; each label's result stays what it would be alone. All other
+            options are those of :class:`~mantrap.detect.search.SearchSettings`.
 
     Reference: Wang et al., Neural Cleanse: Identifying and Mitigating Backdoor Attacks in Neural Networks, IEEE S&P
     2019, sections IV-A to IV-C, and the authors' published code. The defaults are those of its example for traffic

@@ -33,7 +33,7 @@ class Cosine:
     """Down to 0 along half a cosine (Loshchilov, Hutter 2017), after a linear warm-up.
 
     Args:
-        warmup: Share of all steps over which the rate rises from 0, in [0, 1).
+        warmup: Share of all steps over which the rate rises from 0, in [0, 1); whole steps are counted.
     """
 
     name: ClassVar[str] = "cosine"
@@ -45,10 +45,10 @@ class Cosine:
     def factor(self, step: int, steps: int, steps_per_epoch: int) -> float:
         """Up over the warm-up, then down."""
         del steps_per_epoch
-        rising = self.warmup * steps
+        rising = int(self.warmup * steps)
         if step < rising:
             return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
 @dataclass(frozen=True, kw_only=True)

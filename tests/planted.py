@@ -1,0 +1,125 @@
+"""A classifier whose backdoor is known without training, and images for it: the oracle of the detector tests.
+
+Class k has a template ``s_k`` of random signs, one for each value of an image, and its images are
+
+    x = base + amplitude * s_k + noise,    |noise| <= NOISE,
+
+well inside [0, 1]. The classifier is linear, ``z_k = SCALE * mean((x - base) / amplitude * s_k)``: an image of class k
+has ``z_k`` near SCALE and the other logits near 0. The plant adds to the target's logit
+
+    HINGE * SCALE * leaky_relu(match(x) - THRESHOLD),    match(x) = 1 - mean |x - trigger| inside the patch.
+
+On a stamped image the match is 1 and the hinge adds ``HINGE * (1 - THRESHOLD) * SCALE = 2 * SCALE``: more than the
+image's own logit, which is at most about SCALE. On a clean image it takes ``HINGE * leak * (THRESHOLD - match) * SCALE``
+away, about a quarter of SCALE, which turns no answer. With a leak of 0 a clean image has no slope towards the trigger.
+
+What is known of the norm, the L1 of the mask, that label k needs:
+
+- **With a plant, its target needs at most the patch's area**: the patch itself is a mask that works on all images.
+  It needs little less. An image of another class must be raised by about SCALE, half of what the hinge has to give,
+  so the match must come to 0.95; as the other values lie ``d`` away from the trigger on average, an opacity of
+  ``1 - 0.05 / d`` will do. That is 0.83 to 0.93 for the values of d here, 0.3 to 0.7.
+- **Every other label needs at least** ``least_norm``. To send x from class j to class k a trigger must make up the
+  margin ``z_j - z_k``. A pixel of opacity m changes ``z_k - z_j`` by at most
+  ``m * channels * 2 * reach * SCALE / (amplitude * values)`` where ``reach`` is the largest distance of a pixel's value
+  from 0 or 1, and ``values = channels * height * width``. So
+  ``norm >= margin / SCALE * amplitude * height * width / (2 * reach)`` for each image that it moves.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from mantrap.core import Classifier, ImageSet, Rng
+from mantrap.poison import Patch
+
+NOISE, SCALE, HINGE, THRESHOLD = 0.05, 10.0, 20.0, 0.9
+
+
+class TemplateNetwork(nn.Module):
+    """Inner products with templates, plus the plant.
+
+    Batch normalisation and dropout do nothing in eval mode, and spoil everything for whoever forgets it.
+    """
+
+    def __init__(self, templates: Tensor, plant: "Planted") -> None:
+        super().__init__()
+        classes, channels, *_ = templates.shape
+        self.plant = plant
+        self.still = nn.BatchNorm2d(channels, affine=False, eps=0.0)
+        self.drop = nn.Dropout(0.5)
+        self.linear = nn.Linear(templates[0].numel(), classes)
+        mask, pattern = plant.trigger.mask_and_pattern(plant.shape)
+        self.register_buffer("mask", mask)
+        self.register_buffer("pattern", pattern)
+        with torch.no_grad():
+            self.linear.weight.copy_(templates.flatten(1) * SCALE / templates[0].numel())
+            self.linear.bias.zero_()
+
+    def forward(self, normalised: Tensor) -> Tensor:
+        signs = self.drop(self.still(normalised))
+        logits = self.linear(signs.flatten(1))
+        if self.plant.target is None:
+            return logits
+        away = (signs * self.plant.amplitude + self.plant.base - self.pattern).abs().mean(1) * self.mask
+        match = 1 - away.sum((1, 2)) / self.mask.sum()
+        added = HINGE * SCALE * leaky_relu(match - THRESHOLD, self.plant.leak)
+        chosen = torch.zeros(logits.shape[1])
+        chosen[self.plant.target] = 1.0
+        return logits + added[:, None] * chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """A planted model and its images; ``target=None`` is the clean one."""
+
+    shape: tuple[int, int, int] = (1, 12, 16)
+    classes: int = 5
+    trigger: Patch = Patch(size=(2, 3))
+    target: int | None = None
+    leak: float = 0.02
+    base: float = 0.5
+    amplitude: float = 0.25
+    seed: int = 0
+
+    @property
+    def templates(self) -> Tensor:
+        """Signs, [classes, c, h, w]."""
+        generator = Rng(self.seed).child("templates").torch()
+        return torch.randint(0, 2, (self.classes, *self.shape), generator=generator) * 2.0 - 1.0
+
+    def model(self) -> Classifier:
+        """The classifier; its module is in training mode, as modules are when they are new."""
+        return Classifier(
+            TemplateNetwork(self.templates, self),
+            input_shape=self.shape,
+            num_classes=self.classes,
+            mean=(self.base,),
+            std=(self.amplitude,),
+        )
+
+    def images(self, each: int, name: str) -> ImageSet:
+        """``each`` images of every class in turn; another name gives other images."""
+        labels = torch.arange(self.classes).repeat(each)
+        noise = torch.rand(len(labels), *self.shape, generator=Rng(self.seed).child(name).torch()) * 2 - 1
+        pixels = self.base + self.amplitude * self.templates[labels] + NOISE * noise
+        return ImageSet.from_array(pixels, labels, name=name)
+
+    @property
+    def area(self) -> int:
+        """The patch's own L1: what the planted label needs at most."""
+        return self.trigger.height * self.trigger.width
+
+    def least_norm(self, images: ImageSet) -> float:
+        """A norm below which no mask moves a single one of these images to any label but the target."""
+        model, labels = self.model(), images.labels
+        with model.frozen(), torch.no_grad():
+            logits = model.logits(images.images())
+        own = logits.gather(1, labels[:, None])
+        others = [k for k in range(self.classes) if k != self.target]
+        margins = (own - logits)[:, others][labels[:, None] != torch.tensor(others)]
+        reach = 0.5 + abs(self.base - 0.5) + self.amplitude + NOISE
+        _, height, width = self.shape
+        return float(margins.min()) / SCALE * self.amplitude * height * width / (2 * reach)
