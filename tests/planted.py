@@ -35,7 +35,7 @@ from torch.nn.functional import leaky_relu
 from mantrap.core import Classifier, ImageSet, Rng
 from mantrap.poison import Patch
 
-NOISE, SCALE, HINGE, THRESHOLD = 0.05, 10.0, 20.0, 0.9
+NOISE, FADED, SCALE, HINGE, THRESHOLD = 0.05, 0.3, 10.0, 20.0, 0.9
 
 
 class TemplateNetwork(nn.Module):
@@ -57,6 +57,9 @@ class TemplateNetwork(nn.Module):
         with torch.no_grad():
             self.linear.weight.copy_(templates.flatten(1) * SCALE / templates[0].numel())
             self.linear.bias.zero_()
+        # What the leak gives an average image: taken off, so that the target is no likelier or less likely than others.
+        grey = (plant.base - pattern).abs().mean(0)
+        self.usual = plant.leak * (1 - float((grey * mask).sum() / mask.sum()) - THRESHOLD)
 
     def forward(self, normalised: Tensor) -> Tensor:
         signs = self.drop(self.still(normalised))
@@ -65,7 +68,7 @@ class TemplateNetwork(nn.Module):
             return logits
         away = (signs * self.plant.amplitude + self.plant.base - self.pattern).abs().mean(1) * self.mask
         match = 1 - away.sum((1, 2)) / self.mask.sum()
-        added = HINGE * SCALE * leaky_relu(match - THRESHOLD, self.plant.leak)
+        added = HINGE * SCALE * (leaky_relu(match - THRESHOLD, self.plant.leak) - self.usual)
         chosen = torch.zeros(logits.shape[1])
         chosen[self.plant.target] = 1.0
         return logits + added[:, None] * chosen
@@ -79,7 +82,7 @@ class Planted:
     classes: int = 5
     trigger: Patch = Patch(size=(2, 3))
     target: int | None = None
-    leak: float = 0.02
+    leak: float = 0.05
     base: float = 0.5
     amplitude: float = 0.25
     seed: int = 0
@@ -103,8 +106,10 @@ class Planted:
     def images(self, each: int, name: str) -> ImageSet:
         """``each`` images of every class in turn; another name gives other images."""
         labels = torch.arange(self.classes).repeat(each)
-        noise = torch.rand(len(labels), *self.shape, generator=Rng(self.seed).child(name).torch()) * 2 - 1
-        pixels = self.base + self.amplitude * self.templates[labels] + NOISE * noise
+        generator = Rng(self.seed).child(name).torch()
+        noise = torch.rand(len(labels), *self.shape, generator=generator) * 2 - 1
+        contrast = 1 - FADED * torch.rand(len(labels), 1, 1, 1, generator=generator)
+        pixels = self.base + contrast * self.amplitude * self.templates[labels] + NOISE * noise
         return ImageSet.from_array(pixels, labels, name=name)
 
     @property

@@ -61,8 +61,10 @@ class Affine:
         size = 1 / (1 + draws[:, 1] * self.scale)
         matrix = torch.zeros(len(images), 2, 3, device=images.device)
         matrix[:, 0, 0] = matrix[:, 1, 1] = torch.cos(angle) * size
-        matrix[:, 0, 1] = -torch.sin(angle) * size
-        matrix[:, 1, 0] = torch.sin(angle) * size
+        # The grid measures each side from -1 to 1, so a turn of pixels is one of the grid only where the image is square.
+        height, width = images.shape[2:]
+        matrix[:, 0, 1] = -torch.sin(angle) * size * (height / width)
+        matrix[:, 1, 0] = torch.sin(angle) * size * (width / height)
         matrix[:, :, 2] = draws[:, 2:] * 2 * self.shift
         grid = affine_grid(matrix, list(images.shape), align_corners=False)
         return grid_sample(images, grid, padding_mode="border", align_corners=False).clamp(0, 1)

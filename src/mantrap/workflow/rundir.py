@@ -1,9 +1,11 @@
 """A run's folder: whose work it holds, what is finished, and that only one process writes to it."""
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +16,14 @@ import safetensors
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mantrap.errors import OutputError
+from mantrap.errors import MantrapError, OutputError
 from mantrap.records.files import write_atomically
 
 _IDENTITY = "run.json"
 _WORK = "work"
+_LOCK = ".lock"
+_DRAFT = re.compile(r"\..+\.part")
+"""What a kill in the middle of an atomic write leaves behind."""
 
 
 class RunFolder:
@@ -37,28 +42,40 @@ class RunFolder:
     def claimed(self, *, fresh: bool = False, outputs: tuple[str, ...] = ()) -> Iterator["RunFolder"]:
         """Own the folder inside: nobody else writes to it, and it belongs to this run.
 
+        A run that one of our errors ends before any piece of its work is finished leaves no trace, so that the next
+        one, with the mistake mended, finds the place free.
+
         Args:
-            fresh: Throw away what an earlier run left here: its finished work and the named outputs, nothing else.
+            fresh: Throw away what an earlier run left here: its finished work and the named outputs, nothing else. A
+                folder that does not say that it holds such a run is refused all the same.
             outputs: Names of the files that a finished run leaves in the folder.
 
         Raises:
             OutputError: The folder cannot be written, another process works in it, or it holds something else.
         """
-        lock = self._lock()
+        lock, untouched = self._lock()
         try:
-            if fresh:
+            if fresh and self._known() is not None:
                 shutil.rmtree(self.path / _WORK, ignore_errors=True)
                 for name in (_IDENTITY, *outputs):
                     (self.path / name).unlink(missing_ok=True)
+            begun = self._known() is None
             self._settle()
             yield self
+        except MantrapError:
+            if begun and not any(self.path.glob(f"{_WORK}/*/*")):
+                self._withdraw(untouched)
+            raise
         finally:
             os.close(lock)
 
-    def _lock(self) -> int:
+    def _lock(self) -> tuple[int, list[Path]]:
+        """The lock's handle, and what was not there before: the folder, those above it, and the lock itself."""
+        name = self.path / _LOCK
+        untouched = [p for p in (name, self.path, *self.path.parents) if not p.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(name, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise OutputError(
                 expected=f"a folder that can be written at {self.path}",
@@ -67,6 +84,9 @@ class RunFolder:
             ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever held it may have taken the file away between our opening and our locking it.
+            if not os.path.samestat(os.fstat(handle), name.stat()):
+                raise BlockingIOError
         except OSError as error:
             os.close(handle)
             raise OutputError(
@@ -74,15 +94,28 @@ class RunFolder:
                 got="another process that works in it",
                 remedy="Wait for the other run, or choose another --out.",
             ) from error
-        return handle
+        return handle, untouched
+
+    def _known(self) -> dict[str, Any] | None:
+        """What the folder says it holds, or ``None`` where it is no run of this kind."""
+        try:
+            before = json.loads((self.path / _IDENTITY).read_text())
+        except (OSError, ValueError):
+            return None
+        return before if isinstance(before, dict) and before.get("kind") == self.identity.get("kind") else None
+
+    def _withdraw(self, untouched: list[Path]) -> None:
+        """Take away what this run has put here."""
+        if self._known() is not None:
+            shutil.rmtree(self.path / _WORK, ignore_errors=True)
+            (self.path / _IDENTITY).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody put something there meanwhile
+            for path in untouched:
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
 
     def _settle(self) -> None:
-        known = self.path / _IDENTITY
-        if known.exists():
-            try:
-                before = json.loads(known.read_text())
-            except (OSError, ValueError):
-                before = None
+        before = self._known()
+        if before is not None:
             if before != self.identity:
                 raise OutputError(
                     expected=f"{self.path} to be new or to hold this very run",
@@ -90,14 +123,14 @@ class RunFolder:
                     remedy="Choose another --out, or start over in this one with --fresh.",
                 )
             return
-        others = sorted(p.name for p in self.path.iterdir() if p.name != ".lock")
+        others = sorted(p.name for p in self.path.iterdir() if p.name != _LOCK and not _DRAFT.fullmatch(p.name))
         if others:
             raise OutputError(
                 expected=f"{self.path} to be new, empty or the folder of this run",
                 got=f"a folder that holds {', '.join(others[:3])}",
                 remedy="Choose another --out.",
             )
-        write_atomically(known, (json.dumps(self.identity, indent=1) + "\n").encode())
+        write_atomically(self.path / _IDENTITY, (json.dumps(self.identity, indent=1) + "\n").encode())
 
     def work(self, name: str) -> Path:
         """A file among the unfinished work."""
@@ -139,7 +172,5 @@ class FolderMemo:
         )
 
 
-def _difference(before: Any, now: Mapping[str, Any]) -> str:
-    if not isinstance(before, dict):
-        return "kind"
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return ", ".join(k.replace("_", " ") for k in sorted({*before, *now}) if before.get(k) != now.get(k))

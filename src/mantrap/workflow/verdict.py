@@ -99,7 +99,7 @@ def norm_statistics(judged: Sequence[Judged]) -> NormStatistics | None:
     )
 
 
-def decide(judged: Sequence[Judged], *, other_suspects: bool, barred: Sequence[str]) -> Verdict:
+def decide(judged: Sequence[Sequence[Judged]], *, other_suspects: bool, barred: Sequence[str]) -> Verdict:
     """The verdict of the rule.
 
     SUSPICIOUS where all conditions hold for a label; INCONCLUSIVE where only some hold, fewer than three labels have a

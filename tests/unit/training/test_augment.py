@@ -36,7 +36,7 @@ def test_affine_by_nothing_changes_nothing():
 @pytest.mark.parametrize("spec", [affine(20, 0, 0), affine(0, 0.2, 0), affine(0, 0, 0.3)])
 def test_each_setting_moves_pixels_alone_and_every_image_its_own_way(spec):
     twins = IMAGES[:1].expand(2, -1, -1, -1)
-    first, second = moved(spec, twins)
+    first, second = moved(spec, twins, seed=1)
     assert all(float((image - IMAGES[0]).abs().max()) > 0.01 for image in (first, second))
     assert float((first - second).abs().max()) > 0.05
 
@@ -60,6 +60,14 @@ def test_what_comes_in_from_outside_repeats_the_border(degrees, shift, scale, se
 def test_the_same_stream_moves_alike_and_another_one_does_not():
     assert torch.equal(moved("affine", seed=3), moved("affine", seed=3))
     assert not torch.equal(moved("affine", seed=3), moved("affine", seed=4))
+
+
+def test_a_turn_keeps_the_shape_of_things_in_an_image_that_is_not_square():
+    rows, columns = torch.arange(15.0)[:, None] - 7, torch.arange(31.0)[None] - 15
+    disc = (25 - rows**2 - columns**2).div(20).clamp(0, 1)[None, None]
+    for seed in range(5):
+        turned = moved("affine(degrees=180.0, shift=0.0, scale=0.0)", disc, seed)
+        assert float((turned - disc).abs().max()) < 0.2
 
 
 def test_nothing_is_mirrored():
