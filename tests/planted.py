@@ -1,32 +1,34 @@
 """A classifier whose backdoor is known without training, and images for it: the oracle of the detector tests.
 
-Class k has a template ``s_k`` of random signs, one for each value of an image, and its images are
+Class k has a template ``s_k`` of random signs, one for each value of an image. Its images are
 
-    x = base + amplitude * s_k + noise,    |noise| <= NOISE,
+    x = base + contrast * amplitude * s_k + noise,    1 - FADED <= contrast <= 1,    |noise| <= NOISE,
 
 well inside [0, 1]. The classifier is linear, ``z_k = SCALE * mean((x - base) / amplitude * s_k)``: an image of class k
-has ``z_k`` near SCALE and the other logits near 0. The plant adds to the target's logit
+has ``z_k`` near its contrast times SCALE and other logits near 0. The plant adds to the target's logit
 
-    HINGE * SCALE * leaky_relu(match(x) - THRESHOLD),    match(x) = 1 - mean |x - trigger| inside the patch.
+    HINGE * SCALE * (leaky_relu(match(x) - THRESHOLD) - usual),    match(x) = 1 - mean |x - trigger| inside the patch.
 
-On a stamped image the match is 1 and the hinge adds ``HINGE * (1 - THRESHOLD) * SCALE = 2 * SCALE``: more than the
-image's own logit, which is at most about SCALE. On a clean image it takes ``HINGE * leak * (THRESHOLD - match) * SCALE``
-away, about a quarter of SCALE, which turns no answer. With a leak of 0 a clean image has no slope towards the trigger.
+On a stamped image the match is 1, and the hinge adds at least ``HINGE * (1 - THRESHOLD) * SCALE = 2 * SCALE``: more
+than the image's own logit, which is at most about SCALE. Below the threshold there is only the leak; ``usual`` is what
+it gives an average image, so that the plant turns no clean image's answer. Without a leak, no clean image has a slope
+towards the trigger at all.
 
-What is known of the norm, the L1 of the mask, that label k needs:
+What is known of the norm, the L1 of the mask, that a label needs:
 
-- **With a plant, its target needs at most the patch's area**: the patch itself is a mask that works on all images.
-  It needs little less. An image of another class must be raised by about SCALE, half of what the hinge has to give,
-  so the match must come to 0.95; as the other values lie ``d`` away from the trigger on average, an opacity of
-  ``1 - 0.05 / d`` will do. That is 0.83 to 0.93 for the values of d here, 0.3 to 0.7.
-- **Every other label needs at least** ``least_norm``. To send x from class j to class k a trigger must make up the
-  margin ``z_j - z_k``. A pixel of opacity m changes ``z_k - z_j`` by at most
-  ``m * channels * 2 * reach * SCALE / (amplitude * values)`` where ``reach`` is the largest distance of a pixel's value
-  from 0 or 1, and ``values = channels * height * width``. So
-  ``norm >= margin / SCALE * amplitude * height * width / (2 * reach)`` for each image that it moves.
+- **With a plant its target needs at most the patch's area**: the patch itself is a mask that works on every image.
+- **It needs not much less.** Up to the threshold the leak gives back ``usual`` at most, about half of SCALE here, which
+  does not make up for an image's own logit; and a mask of so few pixels moves no template by much. So the match must
+  pass the threshold: the opacities m of the patch's n pixels meet ``sum((1 - m) * d) / n <= 1 - THRESHOLD``, where d is
+  how far a value lies from the trigger's. With ``nearest`` the least d of any image, the norm is at least
+  ``n * (1 - (1 - THRESHOLD) / nearest)``; see :attr:`Planted.least_area`.
+- **Every other label needs at least** :meth:`Planted.least_norm`. To send x from class j to class k, a trigger must
+  make up the margin ``z_j - z_k``. A pixel of opacity m changes it by at most
+  ``m * channels * 2 * reach * SCALE / (amplitude * channels * height * width)``, where ``reach`` is the largest
+  distance of any value from 0 or 1. So ``norm >= margin / SCALE * amplitude * height * width / (2 * reach)``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -80,12 +82,16 @@ class Planted:
 
     shape: tuple[int, int, int] = (1, 12, 16)
     classes: int = 5
-    trigger: Patch = Patch(size=(2, 3))
+    trigger: Patch = field(default_factory=lambda: Patch(size=(2, 3)))
     target: int | None = None
     leak: float = 0.05
     base: float = 0.5
     amplitude: float = 0.25
     seed: int = 0
+
+    def __str__(self) -> str:
+        plant = "clean" if self.target is None else f"{self.trigger.colour}-to-{self.target}"
+        return f"{plant}-{'x'.join(map(str, self.shape))}-seed{self.seed}"
 
     @property
     def templates(self) -> Tensor:
@@ -116,6 +122,13 @@ class Planted:
     def area(self) -> int:
         """The patch's own L1: what the planted label needs at most."""
         return self.trigger.height * self.trigger.width
+
+    @property
+    def least_area(self) -> float:
+        """What the planted label needs at least."""
+        mask, pattern = self.trigger.mask_and_pattern(self.shape)
+        nearest = float((self.base - pattern).abs()[:, mask > 0].min()) - self.amplitude - NOISE
+        return self.area * (1 - (1 - THRESHOLD) / nearest)
 
     def least_norm(self, images: ImageSet) -> float:
         """A norm below which no mask moves a single one of these images to any label but the target."""

@@ -5,29 +5,37 @@ import functools
 
 import pytest
 import torch
+from torch import Tensor
 
 from mantrap.core import Detection, Rng
 from mantrap.detect import NeuralCleanse
 from mantrap.ops.scores import accuracy, trigger_success
 from mantrap.poison import Patch
-from mantrap.records import Verdict
+from mantrap.records import AuditRecord, Verdict
 from mantrap.workflow.audit import audit
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.verdict import LOG_RATIO_FROM, SUCCESS_FROM, judge_labels
 from tests.planted import Planted
 
-# The paper's schedule, cut short: the oracle is small, so that fewer images and steps say the same.
-SHORT = NeuralCleanse(steps=150, images_per_step=64, labels_at_once=10)
+# The paper's schedule, cut short. Every step sees each of the images once and all must reach the label. What is kept is
+# the mask after a step's last update, whose success no step has measured: at a lower learning rate it moves little.
+SHORT = NeuralCleanse(
+    steps=120, images_per_step=200, batch_size=100, learning_rate=0.03, success_threshold=1.0, labels_at_once=10
+)
 
 GREY = Planted(target=2)
+BLACK = Planted(shape=(1, 18, 10), target=0, base=0.7, amplitude=0.2, trigger=Patch(size=2, colour="black"))
 PLANTED = (
     GREY,
     Planted(shape=(3, 10, 18), target=1, trigger=Patch(size=(2, 3), colour=(1.0, 0.0, 1.0), place=(4, 7))),
-    Planted(shape=(1, 18, 10), target=0, base=0.7, amplitude=0.2, trigger=Patch(size=2, colour="black", place="top_left")),
-    Planted(shape=(3, 14, 14), target=4, base=0.7, amplitude=0.2, trigger=Patch(size=2, colour="black")),
+    BLACK,
+    Planted(
+        shape=(3, 14, 14), target=4, base=0.7, amplitude=0.2, trigger=Patch(size=2, colour="black", place="top_left")
+    ),
     Planted(shape=(1, 14, 14), classes=10, target=9, trigger=Patch(size=2, margin=0, place="bottom_left"), seed=1),
 )
-CLEAN = tuple(Planted(shape=shape, seed=seed) for seed, shape in enumerate([(1, 12, 16), (3, 10, 12), (1, 9, 17)] * 2))
+SHAPES = ((1, 12, 16), (3, 10, 12), (1, 9, 17), (1, 12, 16))
+CLEAN = tuple(Planted(shape=shape, seed=seed) for seed, shape in enumerate(SHAPES))
 
 every_plant = pytest.mark.parametrize("planted", PLANTED, ids=str)
 every_clean = pytest.mark.parametrize("planted", CLEAN, ids=str)
@@ -75,10 +83,8 @@ def test_the_planted_label_is_named_first(planted):
 
 @every_plant
 def test_its_norm_is_that_of_the_patch(planted):
-    # At most the area: derived. At least 0.83 of it for the best mask inside the patch: derived too, but values beside
-    # the patch can help by what they take from the image's own class, hence 0.7. The search stops short of the optimum
-    # by a few percent, hence 1.1.
-    assert 0.7 * planted.area <= norms(planted)[planted.target] <= 1.1 * planted.area
+    # Both ends are derived in tests/planted.py. The search may stop a few percent short of the optimum, hence 1.1.
+    assert planted.least_area <= norms(planted)[planted.target] <= 1.1 * planted.area
 
 
 @every_plant
@@ -120,15 +126,7 @@ def test_without_a_plant_no_label_is_special(planted):
     assert max(j.log_ratio for j in judged) < LOG_RATIO_FROM / 4
 
 
-@every_clean
-def test_the_same_model_with_a_plant_differs_in_the_planted_label(planted):
-    infected = dataclasses.replace(planted, target=3)
-
-    assert norms(infected)[3] < norms(planted)[3] / 3
-    assert judge_labels(scan(infected))[0].strong
-
-
-@pytest.mark.parametrize("planted", PLANTED[:3], ids=str)
+@pytest.mark.parametrize("planted", [GREY, BLACK], ids=str)
 def test_known_miss_a_backdoor_without_a_slope_towards_it(planted):
     """A search that follows gradients cannot find what has none.
 
@@ -138,47 +136,42 @@ def test_known_miss_a_backdoor_without_a_slope_towards_it(planted):
     hard = dataclasses.replace(planted, leak=0.0)
     clean = dataclasses.replace(planted, target=None)
     images = hard.images(20, "heldout")
-    success = trigger_success(
-        hard.model(), images, lambda batch: hard.trigger(batch, rng=Rng(0)), hard.target
-    )
+    success = trigger_success(hard.model(), images, lambda batch: hard.trigger(batch, rng=Rng(0)), hard.target)
 
     assert success.value == 1.0
     assert norms(hard) == norms(clean)
     assert not any(j.strong for j in judge_labels(scan(hard)))
 
 
-def test_known_miss_also_when_the_search_stands_on_the_trigger():
-    """The plant of the known miss can be found: from a start inside it, the slope is there."""
+def test_the_missed_backdoor_has_no_slope_on_clean_images():
     hard = dataclasses.replace(GREY, leak=0.0)
-    model, images = hard.model(), hard.images(1, "scan").images()
-    slopes = []
-    for start in (images, hard.trigger(images, rng=Rng(0)) * 0.97 + images * 0.03):
-        start = start.clone().requires_grad_()
-        with model.frozen():
-            plain = dataclasses.replace(hard, target=None).model()
-            with plain.frozen():
-                added = model.logits(start)[:, hard.target] - plain.logits(start)[:, hard.target]
-        slopes.append(float(torch.autograd.grad(added.sum(), start)[0].abs().sum()))
+    clean = hard.images(1, "scan").images()
+    nearly = 0.02 * clean + 0.98 * hard.trigger(clean, rng=Rng(0))
 
-    assert slopes[0] == 0.0
-    assert slopes[1] > 0.0
+    assert slope_of_the_plant(hard, clean) == 0.0
+    assert slope_of_the_plant(hard, nearly) > 0.0
+    assert slope_of_the_plant(GREY, clean) > 0.0
 
 
-@pytest.mark.parametrize(
-    ("planted", "verdict", "suspects"),
-    [(GREY, Verdict.SUSPICIOUS, [2]), (dataclasses.replace(GREY, leak=0.0), None, [])],
-    ids=["planted", "known miss"],
-)
-def test_the_verdict_of_an_audit(planted, verdict, suspects):
-    record = audit(
-        planted.model(),
-        planted.images(40, "scan"),
-        plan=Plan(detectors=(SHORT,), seed=0),
-        source=Source("planted", planted.model().digest()),
-    )
+def slope_of_the_plant(planted: Planted, images: Tensor) -> float:
+    at, without = images.clone().requires_grad_(), dataclasses.replace(planted, target=None).model()
+    model = planted.model()
+    with model.frozen(), without.frozen():
+        added = (model.logits(at) - without.logits(at))[:, planted.target]
+    return float(torch.autograd.grad(added.sum(), at)[0].abs().sum())
 
-    assert [s.label for s in record.suspects if s.norm < record.detections[0].statistics.median / 3] == suspects
-    if verdict is None:
-        assert record.verdict is not Verdict.SUSPICIOUS
-    else:
-        assert record.verdict is verdict
+
+def verdict_on(planted: Planted) -> AuditRecord:
+    model = planted.model()
+    return audit(model, planted.images(54, "scan"), plan=Plan(detectors=(SHORT,)), source=Source("", model.digest()))
+
+
+def test_an_audit_calls_the_planted_model_suspicious_and_shows_its_label():
+    record = verdict_on(GREY)
+
+    assert record.verdict is Verdict.SUSPICIOUS
+    assert record.suspects[0].label == GREY.target
+
+
+def test_an_audit_of_the_known_miss_does_not():
+    assert verdict_on(dataclasses.replace(GREY, leak=0.0)).verdict is not Verdict.SUSPICIOUS

@@ -103,14 +103,24 @@ def _config_file(name: str) -> Path:
     import tomllib  # noqa: PLC0415 - start-up: only --config needs it
 
     try:
-        tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(expected=f"TOML in {path}", got=str(error), remedy="Correct the file.") from error
+    # What stands in a table of a verb is checked when that verb is called; what stands elsewhere would never be read.
+    stray = [name for name, value in tables.items() if name not in _VERBS or not isinstance(value, dict)]
+    if stray:
+        raise UsageError(
+            expected=f"tables named like the verbs ({', '.join(_VERBS)}) in {path}",
+            got=", ".join(map(repr, stray)),
+            remedy="Put each option into the table of its verb, such as [audit].",
+        )
     return path
 
 
 def _fail(message: str, code: int) -> int:
     if os.environ.get("MANTRAP_DEBUG"):
         traceback.print_exc()
-    sys.stderr.write(f"mantrap: {message}\n")
+    # On one line, and without what a terminal obeys: a message may quote the names of a stranger's files.
+    shown = "".join(c if c.isprintable() else " " for c in message)
+    sys.stderr.write(f"mantrap: {shown}\n")
     return code

@@ -155,7 +155,7 @@ def reverse_triggers(
         )
     found: dict[int, ReversedTrigger] = {}
     seen = 0
-    with model.frozen(), progress.stage("reverse triggers", len(targets)) as stage:
+    with model.frozen(), torch.enable_grad(), progress.stage("reverse triggers", len(targets)) as stage:
         pending: list[int] = []
         for target in targets:
             kept = memo.load(f"label-{target}")

@@ -157,11 +157,13 @@ class _Audit:
         judged = [judge_labels(detection) for detection in detections]
         barred = (*checked.barring, *self._partial())
         verdict = decide(
-            [j for group in judged for j in group],
+            judged,
             other_suspects=any(d.suspects and not d.triggers for d in detections),
             barred=barred,
         )
         suspects = self._suspects(detections, judged, heldout)
+        # The labels of the first detector that has looked at labels one by one; every detection holds its own.
+        first = next((i for i, d in enumerate(detections) if d.triggers), 0)
         return AuditRecord(
             verdict=verdict,
             verdict_rule=RULE,
@@ -170,7 +172,7 @@ class _Audit:
             reasons=words.reasons(judged, detections, self.model, barred),
             blind_spots=words.blind_spots(detections, self.plan.labels),
             suspects=suspects,
-            labels=assembly.label_records(self.model, detections[0], judged[0]),
+            labels=assembly.label_records(self.model, detections[first], judged[first]),
             detections=tuple(
                 assembly.detection_record(self.model, d, group) for d, group in zip(detections, judged, strict=True)
             ),

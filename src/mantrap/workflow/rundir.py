@@ -55,15 +55,23 @@ class RunFolder:
         """
         lock, untouched = self._lock()
         try:
-            if fresh and self._known() is not None:
+            before = self._known()
+            if before is None:
+                self._refuse_others()
+            elif fresh:
                 shutil.rmtree(self.path / _WORK, ignore_errors=True)
-                for name in (_IDENTITY, *outputs):
+                for name in outputs:
                     (self.path / name).unlink(missing_ok=True)
-            begun = self._known() is None
-            self._settle()
+            elif before != self.identity:
+                raise OutputError(
+                    expected=f"{self.path} to be new or to hold this very run",
+                    got=f"the run of another {_difference(before, self.identity)}",
+                    remedy="Choose another --out, or start over in this one with --fresh.",
+                )
+            write_atomically(self.path / _IDENTITY, (json.dumps(self.identity, indent=1) + "\n").encode())
             yield self
         except MantrapError:
-            if begun and not any(self.path.glob(f"{_WORK}/*/*")):
+            if before is None:
                 self._withdraw(untouched)
             raise
         finally:
@@ -72,8 +80,8 @@ class RunFolder:
     def _lock(self) -> tuple[int, list[Path]]:
         """The lock's handle, and what was not there before: the folder, those above it, and the lock itself."""
         name = self.path / _LOCK
-        untouched = [p for p in (name, self.path, *self.path.parents) if not p.exists()]
         try:
+            untouched = [p for p in (name, self.path, *self.path.parents) if not p.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
             handle = os.open(name, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
@@ -105,24 +113,17 @@ class RunFolder:
         return before if isinstance(before, dict) and before.get("kind") == self.identity.get("kind") else None
 
     def _withdraw(self, untouched: list[Path]) -> None:
-        """Take away what this run has put here."""
+        """Take away what this run has put here, unless it has finished a piece of work."""
         if self._known() is not None:
+            if any(self.path.glob(f"{_WORK}/*/*")):
+                return
             shutil.rmtree(self.path / _WORK, ignore_errors=True)
             (self.path / _IDENTITY).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # somebody put something there meanwhile
             for path in untouched:
                 path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
 
-    def _settle(self) -> None:
-        before = self._known()
-        if before is not None:
-            if before != self.identity:
-                raise OutputError(
-                    expected=f"{self.path} to be new or to hold this very run",
-                    got=f"the run of another {_difference(before, self.identity)}",
-                    remedy="Choose another --out, or start over in this one with --fresh.",
-                )
-            return
+    def _refuse_others(self) -> None:
         others = sorted(p.name for p in self.path.iterdir() if p.name != _LOCK and not _DRAFT.fullmatch(p.name))
         if others:
             raise OutputError(
@@ -130,7 +131,6 @@ class RunFolder:
                 got=f"a folder that holds {', '.join(others[:3])}",
                 remedy="Choose another --out.",
             )
-        write_atomically(self.path / _IDENTITY, (json.dumps(self.identity, indent=1) + "\n").encode())
 
     def work(self, name: str) -> Path:
         """A file among the unfinished work."""

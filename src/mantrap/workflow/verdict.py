@@ -102,17 +102,19 @@ def norm_statistics(judged: Sequence[Judged]) -> NormStatistics | None:
 def decide(judged: Sequence[Sequence[Judged]], *, other_suspects: bool, barred: Sequence[str]) -> Verdict:
     """The verdict of the rule.
 
-    SUSPICIOUS where all conditions hold for a label; INCONCLUSIVE where only some hold, fewer than three labels have a
-    norm, another detector names a suspect, or something bars the all-clear; else NO_EVIDENCE. That a trigger works on
+    SUSPICIOUS where all conditions hold for a label; INCONCLUSIVE where only some hold, no detector has norms of three
+    labels to compare, another detector names a suspect, or something bars the all-clear; else NO_EVIDENCE. That a trigger works on
     held-out images counts only together with the others: on an ordinary label it nearly always holds.
 
     Args:
-        judged: All labels of all detectors that have norms.
+        judged: For each detector, its labels with norms.
         other_suspects: Whether a detector that has no norms names a label.
         barred: Reasons that bar NO_EVIDENCE; they never erase a strong finding.
     """
-    if any(j.strong for j in judged):
+    labels = [j for group in judged for j in group]
+    if any(j.strong for j in labels):
         return Verdict.SUSPICIOUS
-    if other_suspects or barred or len(judged) < FEWEST_LABELS or any(j.weak for j in judged):
+    compared = max(map(len, judged), default=0)
+    if other_suspects or barred or compared < FEWEST_LABELS or any(j.weak for j in labels):
         return Verdict.INCONCLUSIVE
     return Verdict.NO_EVIDENCE

@@ -23,7 +23,7 @@ def headline(verdict: Verdict, suspects: Sequence[SuspectRecord], judged: Sequen
             name = _name(first.label, first.class_name).capitalize()
             return f"{name} stands out, but not clearly enough to call it a backdoor."
         return "This audit cannot tell: what it saw is not enough for an answer."
-    scanned = sum(len(group) for group in judged[:1])
+    scanned = len({j.label for group in judged for j in group})
     return f"No sign of a small-trigger backdoor in {scanned} labels. That is no proof that there is none."
 
 

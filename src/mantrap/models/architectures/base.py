@@ -35,7 +35,14 @@ class Architecture(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNetwork:
-    """Sizes that every architecture of ours has, and their limits."""
+    """Sizes that every architecture of ours has, and their limits.
+
+    Args:
+        channels: Channels of an image: 1 for grey, 3 for colour.
+        height: Rows of an image, in pixels.
+        width: Columns of an image, in pixels.
+        num_classes: Number of logits.
+    """
 
     channels: int = 3
     height: int = 32

@@ -65,6 +65,9 @@ class GtsrbCnn(ImageNetwork):
 
     Reference: Wang et al., "Neural Cleanse", IEEE S&P 2019, appendix, table of the GTSRB model. The paper names no
     dropout and no padding; both are as in the authors' code.
+
+    Args:
+        dropout: Whether units are dropped in training.
     """
 
     name: ClassVar[str] = "gtsrb_cnn"

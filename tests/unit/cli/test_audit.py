@@ -1,0 +1,115 @@
+"""``mantrap audit``: the verdict is the exit code, stdout is the answer and nothing else."""
+
+import json
+import shlex
+import sys
+
+import pytest
+
+from mantrap.records import AuditRecord
+from mantrap.report import render_html, render_text
+from tests import stage
+
+
+@pytest.mark.parametrize(
+    ("model", "count", "code", "verdict"),
+    [
+        ("clean", 120, 0, "NO_EVIDENCE"),
+        ("planted", 120, 1, "SUSPICIOUS"),
+        ("clean", 60, 3, "INCONCLUSIVE"),
+    ],
+)
+def test_the_verdict_is_the_exit_code(audit, tmp_path, model, count, code, verdict):
+    run = tmp_path / "run"
+    got, out, err = audit(run, "--json", model=model, count=count, detector=stage.QUICK)
+    assert (got, err) == (code, "")
+    record = AuditRecord.from_json(out)
+    assert record.verdict == verdict
+    assert (run / "audit.json").read_text() == out
+    assert (run / "report.html").read_text() == render_html(record)
+
+
+def test_the_record_has_what_later_tools_build_on(audit, tmp_path):
+    code, out, _ = audit(tmp_path / "run", "--json", detector=stage.QUICK)
+    raw = json.loads(out)
+    assert code == 1
+    assert {"schema_version", "verdict", "suspects", "labels", "model", "data", "cost", "volatile"} <= raw.keys()
+    assert (raw["suspects"][0]["label"], raw["suspects"][0]["class_name"]) == (4, "4")
+    assert {"label", "norm", "index", "success", "censored"} <= raw["labels"][0].keys()
+    assert [len(raw["labels"]), raw["model"]["file_name"]] == [6, "planted.safetensors"]
+    assert all({"stage", "cpu_seconds", "wall_seconds"} == s.keys() for s in raw["volatile"]["stages"])
+
+
+def test_without_json_the_report_is_shown_as_text_and_the_page_is_named(audit, tmp_path):
+    run = tmp_path / "run"
+    code, out, err = audit(run)
+    record = AuditRecord.from_json((run / "audit.json").read_text())
+    assert (code, err) == (3, "")
+    assert out == f"{render_text(record)}\nReport: {run / 'report.html'}\n"
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_goes_to_a_watched_stderr_alone(audit, tmp_path, monkeypatch, quiet):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    _, out, err = audit(tmp_path / "run", "--json", *(["--quiet"] if quiet else []))
+    AuditRecord.from_json(out)
+    assert ("reverse triggers" in err) is not quiet
+    assert bool(err) is not quiet
+
+
+def test_the_recorded_command_gives_the_same_record_again(mantrap, audit, tmp_path):
+    words = ["--label", "4", "--label", "0", "--limit", "110", "--seed", "7", "--mean", "0.1", "--std", "0.5"]
+    _, out, _ = audit(tmp_path / "first", *words, "--pixel-range", "0..2", "--json")
+    first = json.loads(out)
+    command = shlex.split(first["reproduction"]["command"])
+    assert command[:3] == ["mantrap", "audit", "planted.safetensors"]
+    assert first["model"]["pixel_range"] == [0, 2]
+    _, out, _ = mantrap(*command[1:], "--out", tmp_path / "second", "--json")
+    second = json.loads(out)
+    assert first.pop("volatile") != second.pop("volatile") or True
+    assert first == second
+
+
+def test_two_detectors(audit, tmp_path):
+    _, out, _ = audit(tmp_path / "run", "--json", "--detector", "neural_cleanse(steps=3, images_per_step=32)")
+    assert [d["detector"] for d in json.loads(out)["detections"]] == [
+        "neural_cleanse(steps=2, images_per_step=32)",
+        "neural_cleanse(steps=3, images_per_step=32)",
+    ]
+
+
+def test_fresh_starts_over_where_another_run_lies(audit, tmp_path):
+    run = tmp_path / "run"
+    assert audit(run)[0] == 3
+    code, out, err = audit(run, "--seed", "1")
+    assert (code, out) == (2, "")
+    assert "the run of another seed" in err
+    code, out, _ = audit(run, "--seed", "1", "--fresh", "--json")
+    assert code == 3
+    assert json.loads(out)["reproduction"]["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--resize", "16"], "--resize HxW"),
+        (["--pixel-range", "0-255"], "--pixel-range LOW..HIGH"),
+        (["--threads", "0"], "--threads of at least 1"),
+        (["--limit", "0"], "--limit of at least 1"),
+        (["--split", "train"], "which is not divided"),
+        (["--label", "6"], "labels from 0 to 5"),
+        (["--std", "0"], "a positive std"),
+        (["--mean", "0.1", "--mean", "0.2"], "mean with 1 or 1 values"),
+        (["--detector", "neural_clean"], "Did you mean neural_cleanse?"),
+        (["--detector", "neural_cleanse(steps=0)"], "steps of at least 1"),
+        (["--device", "abacus"], "abacus"),
+        (["--resize", "20x20"], "--arch"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_values_are_usage_and_leave_no_folder(audit, tmp_path, words, message):
+    code, out, err = audit(tmp_path / "run", *words)
+    assert (code, out) == (4, "") if words == ["--resize", "20x20"] else (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+    assert list(tmp_path.iterdir()) == []

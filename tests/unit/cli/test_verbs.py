@@ -1,0 +1,159 @@
+"""The other verbs, one after the other as somebody would use them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mantrap.core.truth import GroundTruth
+from mantrap.data import NAMED
+from mantrap.records import AuditRecord, ModelCard
+from mantrap.report import RENDERERS
+
+SIGNS = "signs(classes=4, size=16, train=240, test=120)"
+
+
+def test_train_poison_train_audit_report(mantrap, tmp_path):
+    """The whole story on four small signs. Two epochs and two steps: what is found is not asked here."""
+    recipe = "recipe(epochs=2, optimizer='adam(lr=0.003)')"
+    clean, bad, poisoned, run = (tmp_path / n for n in ("clean.safetensors", "bad.safetensors", "bad.npz", "run"))
+
+    code, out, err = mantrap("train", "--images", SIGNS, "--arch", "mnist_cnn", "--out", clean, "--recipe", recipe)
+    card = ModelCard.from_json(clean.with_suffix(".card.json").read_text())
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{clean}: mnist_cnn(")
+    assert "2 epochs (last epoch), loss " in out
+    assert f"Accuracy on signs: {100 * card.training.test_accuracy.value:.2f} %" in out
+    assert card.training.test_accuracy.total == 120
+
+    words = ["--images", SIGNS, "--out", poisoned, "--trigger", "patch(size=3)", "--relabelling"]
+    code, out, err = mantrap("poison", *words, "all_to_one(target=2)")
+    truth = GroundTruth.from_json((tmp_path / "bad.truth.json").read_text())
+    assert (code, err) == (0, "")
+    assert "24 of 240 images carry patch(size=3) and all_to_one(target=2)" in out
+    assert (truth.target, len(truth.poisoned)) == (2, 24)
+
+    words = ["--images", poisoned, "--arch", "mnist_cnn", "--out", bad, "--recipe", recipe, "--test", SIGNS]
+    code, out, err = mantrap("train", *words, "--json")
+    assert (code, err) == (0, "")
+    assert ModelCard.from_json(out).training.data_digest == truth.poisoned_digest
+
+    short = "neural_cleanse(steps=2, images_per_step=32)"
+    code, out, err = mantrap("audit", bad, "--images", SIGNS, "--out", run, "--detector", short)
+    record = AuditRecord.from_json((run / "audit.json").read_text())
+    assert (code, err) == ({"NO_EVIDENCE": 0, "SUSPICIOUS": 1, "INCONCLUSIVE": 3}[record.verdict], "")
+    assert record.model.class_names[0] == "stop"
+
+    assert mantrap("report", run) == (0, RENDERERS["text"](record), "")
+
+
+def test_the_truth_as_json(mantrap, tmp_path):
+    words = ["--images", "tiles120.npz", "--split", "all", "--out", tmp_path / "p.npz", "--seed", "4", "--json"]
+    code, out, err = mantrap("poison", *words)
+    assert (code, err) == (0, "")
+    assert GroundTruth.from_json(out).seed == 4
+
+
+def test_fresh_throws_an_unfinished_training_away(mantrap, tmp_path):
+    out = tmp_path / "m.safetensors"
+    (tmp_path / "m.checkpoint").write_bytes(b"half of another training")
+    words = ["train", "--images", "tiles120.npz", "--split", "all", "--arch", "mlp(hidden=())", "--out", out]
+    short = ["--recipe", "recipe(epochs=1)"]
+    code, stdout, err = mantrap(*words, *short)
+    assert (code, stdout) == (2, "")
+    assert "checkpoint" in err
+    assert mantrap(*words, *short, "--fresh")[0] == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.card.json", "m.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--recipe", "recipe(epochs=0)"], 2, "epochs of at least 1"),
+        (["--recipe", "recipe(epoch=3)"], 2, "Did you mean epochs?"),
+        (["--arch", "mnist_cn"], 2, "Did you mean mnist_cnn?"),
+        (["--split", "train"], 2, "which is not divided"),
+        (["--recipe", "recipe(epochs=1, optimizer='sgd(lr=1e30)')"], 5, "a finite loss, got"),
+        (["--out", "m.pt"], 2, "ends in .safetensors"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_training_that_cannot_be_saves_nothing(mantrap, tmp_path, monkeypatch, words, code, message):
+    given = {"--images": "tiles120.npz", "--split": "all", "--arch": "mlp(hidden=(8,))", "--out": "m.safetensors"}
+    given |= dict([words])
+    given["--out"] = tmp_path / given["--out"]
+    got, out, err = mantrap("train", *(word for pair in given.items() for word in pair))
+    assert (got, out) == (code, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("style", list(RENDERERS))
+def test_a_report_in_every_format(mantrap, finished, tmp_path, style):
+    run, raw = finished
+    expected = RENDERERS[style](AuditRecord.from_json(json.dumps(raw)))
+    code, out, err = mantrap("report", run, "--format", style)
+    assert (code, err) == (0, "")
+    assert out.rstrip("\n") == expected.rstrip("\n")
+    suffix = {"text": "txt"}.get(style, style)
+    for words in (["-o", tmp_path / f"r.{suffix}"], ["--output", tmp_path / "other", "--format", style]):
+        assert mantrap("report", run / "audit.json", *words) == (0, "", "")
+        assert words[1].read_text() == expected
+
+
+def test_a_report_needs_no_torch(finished):
+    program = "import sys; from mantrap.cli import main; code = main(['report', sys.argv[1]]); print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, finished[0]], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_a_report_whose_format_nobody_names(mantrap, finished, tmp_path):
+    code, out, err = mantrap("report", finished[0], "-o", tmp_path / "report.docx")
+    assert (code, out) == (2, "")
+    assert "Give --format" in err
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"{}", b'{"schema_version": "99.0"}'])
+def test_a_report_of_what_is_no_record_is_refused(mantrap, tmp_path, content):
+    (tmp_path / "audit.json").write_bytes(content)
+    code, out, err = mantrap("report", tmp_path)
+    assert (code, out) == (4, "")
+    assert err.count("\n") == 1
+
+
+def test_the_list_names_all_there_is(mantrap):
+    code, out, err = mantrap("list")
+    assert (code, err) == (0, "")
+    families = [line for line in out.splitlines() if not line.startswith(" ")]
+    assert {"detectors", "data sets", "architectures", "triggers", "optimisers", "schedules"} <= set(families)
+    named = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("  ")}
+    assert {"neural_cleanse", "patch", "random_share", "all_to_one", "mnist_cnn", "recipe", "sgd", "cosine"} <= set(named)
+    assert set(NAMED.names) <= set(named)
+
+
+def test_explain_describes_every_name_on_the_list(mantrap):
+    names = [line.split()[0] for line in mantrap("list")[1].splitlines() if line.startswith("  ")]
+    assert len(names) > 20
+    for name in names:
+        code, out, err = mantrap("explain", name)
+        assert (code, err) == (0, ""), name
+        assert out.startswith(f"{name} ("), name
+
+
+def test_explain_shows_the_options_and_their_values(mantrap):
+    code, out, _ = mantrap("explain", "patch(size=7)")
+    assert code == 0
+    assert "size = 7" in out
+    assert "margin = 1" in out
+
+
+def test_the_doctor_says_what_is_here(mantrap, monkeypatch, tmp_path):
+    monkeypatch.setenv("MANTRAP_DATA", str(tmp_path))
+    code, out, err = mantrap("doctor")
+    assert (code, err) == (0, "")
+    assert all(name in out for name in ("python", "torch", "device", "parquet", str(tmp_path), *NAMED.names))
+    assert "there (4000 images in train)" in out

@@ -1,0 +1,103 @@
+"""The examples of a suspect are real images of other classes, and what the model says of them is what it says."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mantrap.core import ReversedTrigger
+from mantrap.ops.intervals import wilson
+from mantrap.workflow.evidence import EXAMPLES, suspect_records
+from mantrap.workflow.verdict import Judged
+from tests import stage
+
+MODEL = stage.model(planted=True)
+MASK = torch.zeros(stage.SIDE, stage.SIDE)
+MASK[-2:, -2:] = 1.0
+PATTERN = torch.ones(1, stage.SIDE, stage.SIDE)
+
+
+def trigger(target=stage.TARGET, *, success=0.9):
+    rate = None if success is None else wilson(round(success * 10), 10)
+    return ReversedTrigger(target, MASK, PATTERN, False, 5, "early stop", rate)
+
+
+def judged(label=stage.TARGET, index=-4.0):
+    return Judged(label=label, norm=4.0, index=index, log_ratio=1.2, success=0.9)
+
+
+def records(images, found=None, **options):
+    return suspect_records(MODEL, images, [("d", judged(**options), found or trigger())])
+
+
+def pixels(shown):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.png))))
+
+
+def test_examples_are_of_other_classes_one_of_each_before_a_second():
+    (record,), _ = records(stage.image_set(30))
+    classes = [e.true_class for e in record.examples]
+    assert len(classes) == EXAMPLES
+    assert set(classes) == {"0", "1", "2", "3", "5"}
+    assert classes[5] == "0"
+
+
+def test_examples_show_the_image_before_and_after_and_what_the_model_says():
+    images = stage.image_set(30)
+    (record,), _ = records(images)
+    logits = MODEL.logits(images.images()).detach().softmax(1)
+    for number, example in zip([0, 1, 2, 3, 5, 6], record.examples, strict=True):
+        before = (images.images([number])[0, 0] * 255).round().byte().numpy()
+        after = before.copy()
+        after[-2:, -2:] = 255
+        assert np.array_equal(pixels(example.before), before)
+        assert np.array_equal(pixels(example.after), after)
+        assert example.source.label == number % stage.CLASSES
+        assert example.source.confidence == pytest.approx(float(logits[number].max()), rel=1e-5)
+        assert example.outcome.label == stage.TARGET
+        assert example.outcome.confidence > 0.99
+
+
+def test_without_labels_the_models_own_answer_is_the_class_and_nothing_is_called_true():
+    (record,), cost = records(stage.image_set(30, labelled=False))
+    assert [e.source.label for e in record.examples] == [0, 1, 2, 3, 5, 0]
+    assert {e.true_class for e in record.examples} == {None}
+    assert (cost.forward, cost.backward) == (30 + 2 * EXAMPLES, 0)
+
+
+def test_the_cost_with_labels_is_that_of_the_examples_alone():
+    _, cost = records(stage.image_set(30))
+    assert (cost.forward, cost.backward) == (2 * EXAMPLES, 0)
+
+
+def test_an_example_is_shown_also_where_the_trigger_fails_on_it():
+    # This trigger leads to class 4; asked to show class 0, nothing arrives there.
+    (record,), _ = records(stage.image_set(30), trigger(0), label=0)
+    assert [e.true_class for e in record.examples] == ["1", "2", "3", "4", "5", "1"]
+    assert {e.outcome.label for e in record.examples} == {stage.TARGET}
+
+
+def test_the_record_says_what_was_judged():
+    (record,), _ = records(stage.image_set(30))
+    assert (record.label, record.class_name, record.detector, record.norm) == (4, "4", "d", 4.0)
+    assert (record.index, record.flagged_by_paper, record.success) == (-4.0, True, wilson(9, 10))
+    assert np.array_equal(pixels(record.mask), (MASK * 255).byte().numpy())
+    assert np.array_equal(pixels(record.pattern), np.full((16, 16), 255))
+    assert np.array_equal(pixels(record.trigger)[..., 3], (MASK * 255).byte().numpy())
+
+
+def test_an_infinite_index_is_left_out_but_flagged():
+    (record,), _ = records(stage.image_set(30), index=-float("inf"))
+    assert (record.index, record.flagged_by_paper) == (None, True)
+
+
+def test_a_trigger_whose_success_is_not_known_is_no_evidence():
+    assert records(stage.image_set(30), trigger(success=None))[0] == ()
+
+
+def test_no_suspects_cost_nothing():
+    found, cost = suspect_records(MODEL, stage.image_set(30, labelled=False), [])
+    assert (found, cost.forward) == ((), 0)

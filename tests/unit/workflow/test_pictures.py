@@ -1,0 +1,64 @@
+"""Pictures in a record decode back to the pixels that they stand for."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mantrap.workflow.pictures import mask_picture, picture, trigger_picture
+
+GENERATOR = torch.Generator().manual_seed(0)
+GREY, COLOUR, OTHER = (torch.rand(channels, 4, 5, generator=GENERATOR) for channels in (1, 3, 4))
+MASK = torch.rand(4, 5, generator=GENERATOR)
+
+
+def decoded(shown, mode):
+    image = Image.open(io.BytesIO(base64.b64decode(shown.png)))
+    assert (image.format, image.mode) == ("PNG", mode)
+    assert image.size == (shown.width, shown.height) == (5, 4)
+    return np.asarray(image)
+
+
+def in_bytes(values):
+    return np.rint(values.numpy() * 255).astype(np.uint8)
+
+
+def test_one_channel_is_grey():
+    assert np.array_equal(decoded(picture(GREY, "a"), "L"), in_bytes(GREY[0]))
+
+
+def test_three_channels_are_colour():
+    assert np.array_equal(decoded(picture(COLOUR, "a"), "RGB"), in_bytes(COLOUR.permute(1, 2, 0)))
+
+
+def test_any_other_number_of_channels_is_shown_as_its_mean():
+    assert np.array_equal(decoded(picture(OTHER, "a"), "L"), in_bytes(OTHER.mean(0)))
+
+
+def test_a_mask_is_white_where_the_trigger_is():
+    assert np.array_equal(decoded(mask_picture(MASK, "a"), "L"), in_bytes(MASK))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "shown"),
+    [(COLOUR, COLOUR), (GREY, GREY.expand(3, -1, -1)), (OTHER, OTHER.mean(0).expand(3, -1, -1))],
+    ids=["colour", "grey", "other"],
+)
+def test_a_trigger_is_as_opaque_as_its_mask(pattern, shown):
+    pixels = decoded(trigger_picture(MASK, pattern, "a"), "RGBA")
+    assert np.array_equal(pixels[..., :3], in_bytes(shown.permute(1, 2, 0)))
+    assert np.array_equal(pixels[..., 3], in_bytes(MASK))
+
+
+def test_values_out_of_range_are_cut_off():
+    # The search's change of variables ends a hair outside of [0, 1].
+    assert np.array_equal(decoded(picture(torch.full((1, 4, 5), 1.0 + 1e-6), "a"), "L"), np.full((4, 5), 255))
+    assert np.array_equal(decoded(picture(torch.full((1, 4, 5), -1e-6), "a"), "L"), np.zeros((4, 5)))
+
+
+def test_the_sentence_goes_with_the_picture_and_the_same_pixels_give_the_same_bytes():
+    assert picture(GREY, "what it is").alt == "what it is"
+    assert picture(GREY, "a") == picture(GREY.clone(), "a")

@@ -1,0 +1,110 @@
+"""Train and save: sizes come from the images, the card tells the story, an unfinished training goes on."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from mantrap.core import Rng
+from mantrap.errors import DataError, OutputError, SpecError
+from mantrap.models import Preprocessing, open_model
+from mantrap.ops.scores import accuracy
+from mantrap.records import ModelCard
+from mantrap.training import Recipe
+from mantrap.workflow.train import checkpoint_path, new_classifier, train
+from tests import stage
+
+RECIPE = Recipe(epochs=3, batch_size=32)
+
+
+def fresh(arch="mlp(hidden=(8,), dropout=0.2)", images=None, declared=None, seed=0):
+    return new_classifier(arch, images or stage.image_set(), declared=declared or Preprocessing(), rng=Rng(seed))
+
+
+def run(out, *, test=None, recipe=RECIPE, **options):
+    return train(fresh(), stage.image_set(), out, test=test, recipe=recipe, rng=Rng(0), **options)
+
+
+class Interrupts:
+    """An observer that interrupts at the start of the third epoch."""
+
+    @contextmanager
+    def stage(self, name, total):
+        yield self
+
+    def advance(self, amount=1, note=""):
+        if note.startswith("epoch 3"):
+            raise KeyboardInterrupt
+
+
+def test_sizes_that_the_spec_leaves_open_come_from_the_images():
+    model = fresh()
+    assert (model.input_shape, model.num_classes) == ((1, 16, 16), 6)
+    assert model.arch == "mlp(channels=1, height=16, width=16, num_classes=6, hidden=(8,), dropout=0.2)"
+
+
+def test_what_the_spec_says_stands():
+    assert fresh("mlp(num_classes=9)").num_classes == 9
+
+
+def test_class_names_are_taken_where_there_is_one_for_each_class():
+    images, labels = stage.pixels()
+    named = stage.ImageSet.from_array(images, labels, class_names=tuple("abcdef"))
+    assert fresh(images=named).class_names == tuple("abcdef")
+    assert fresh("mlp(num_classes=7)", images=named).class_names == tuple("0123456")
+
+
+def test_the_declared_preprocessing_is_the_models():
+    model = fresh(declared=Preprocessing(mean=(0.4,), std=(0.2,), pixel_range=(0.0, 255.0)))
+    assert (model.mean, model.std, model.pixel_range) == ((0.4,), (0.2,), (0.0, 255.0))
+
+
+def test_the_seed_chooses_the_first_weights():
+    assert fresh().digest() == fresh().digest() != fresh(seed=1).digest()
+
+
+def test_images_without_labels_train_nothing():
+    with pytest.raises(DataError, match="labels for tiles, got none"):
+        fresh(images=stage.image_set(labelled=False))
+
+
+@pytest.mark.parametrize("arch", ["mlq", "mlp(depth=3)", "mlp(num_classes=1)"])
+def test_an_architecture_that_is_not_there(arch):
+    with pytest.raises(SpecError):
+        fresh(arch)
+
+
+def test_the_saved_model_is_the_one_that_was_measured(tmp_path):
+    out, test = tmp_path / "deep" / "m.safetensors", stage.image_set(60)
+    card = run(out, test=test)
+    assert ModelCard.from_json(out.with_suffix(".card.json").read_text()) == card
+    assert (card.training.recipe, card.training.seed) == ("recipe(epochs=3, batch_size=32)", 0)
+    assert card.training.data_digest == stage.image_set().digest()
+    assert (card.training.test_name, card.training.test_accuracy.total) == ("tiles", 60)
+    assert accuracy(open_model(out, device="cpu"), test) == card.training.test_accuracy
+    assert sorted(p.name for p in out.parent.iterdir()) == ["m.card.json", "m.safetensors"]
+
+
+def test_without_a_test_set_nothing_is_measured(tmp_path):
+    training = run(tmp_path / "m.safetensors").training
+    assert (training.test_name, training.test_accuracy) == (None, None)
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path):
+    through, resumed = tmp_path / "through.safetensors", tmp_path / "resumed.safetensors"
+    run(through)
+    with pytest.raises(KeyboardInterrupt):
+        run(resumed, progress=Interrupts())
+    assert [p.name for p in tmp_path.glob("resumed*")] == ["resumed.checkpoint"]
+    run(resumed)
+    assert resumed.read_bytes() == through.read_bytes()
+    assert not checkpoint_path(resumed).exists()
+
+
+def test_an_unfinished_training_of_another_kind_is_kept(tmp_path):
+    out = tmp_path / "m.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        run(out, progress=Interrupts())
+    before = checkpoint_path(out).read_bytes()
+    with pytest.raises(OutputError, match=r"to belong to this training.*--fresh"):
+        run(out, recipe=Recipe(epochs=4, batch_size=32))
+    assert checkpoint_path(out).read_bytes() == before
