@@ -53,12 +53,14 @@ def _row(cell: "Cell", folder: Path) -> str:
     if statistics is None:
         return f"{start} no label has a norm | | | | | | {record.verdict} | | | |"
     smallest = next(entry for entry in record.labels if entry.label == statistics.smallest_label)
-    index = "-" if statistics.smallest_index is None else f"{-statistics.smallest_index:.2f}"
+    index = "-" if statistics.smallest_index is None else f"{statistics.smallest_index:.2f}"
     steps = [entry.steps for entry in detection.labels]
     images = sum(c.backward for c in record.cost)
     seconds = sum(s.cpu_seconds for s in record.volatile.stages)
     flags = ", ".join(map(str, statistics.paper_flags)) or "none"
-    reached = "-" if smallest.success is None else _short(smallest.success)
+    reached = "-"
+    if smallest.success is not None and smallest.success_interval is not None:
+        reached = _interval(smallest.success, *smallest.success_interval)
     return (
         f"{start} {smallest.label}, {statistics.smallest_norm:.2f} | {statistics.median:.1f} | {index} | "
         f"{statistics.log_ratio:.2f} | {reached} | {flags} | {record.verdict} | {min(steps)} to {max(steps)} | "
@@ -90,4 +92,8 @@ def _rate(path: Path) -> str:
 
 
 def _short(rate: Rate) -> str:
-    return f"{100 * rate.value:.2f} % ({100 * rate.low:.2f} to {100 * rate.high:.2f})"
+    return _interval(rate.value, rate.low, rate.high)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{100 * value:.2f} % ({100 * low:.2f} to {100 * high:.2f})"

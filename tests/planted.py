@@ -52,7 +52,7 @@ class TemplateNetwork(nn.Module):
         self.plant = plant
         self.still = nn.BatchNorm2d(channels, affine=False, eps=0.0)
         self.drop = nn.Dropout(0.5)
-        self.linear = nn.Linear(templates[0].numel(), classes)
+        self.linear = nn.utils.skip_init(nn.Linear, templates[0].numel(), classes)
         mask, pattern = plant.trigger.mask_and_pattern(plant.shape)
         self.register_buffer("mask", mask)
         self.register_buffer("pattern", pattern)

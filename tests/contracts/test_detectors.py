@@ -38,7 +38,9 @@ def detector(request) -> Detector:
     return DETECTORS.create(request.param.quick)
 
 
-def scan(detector: Detector, planted: Planted = SMALL, *, model: Classifier | None = None, **keywords: Any) -> Detection:
+def scan(
+    detector: Detector, planted: Planted = SMALL, *, model: Classifier | None = None, **keywords: Any
+) -> Detection:
     keywords = {"heldout": planted.images(3, "heldout"), "rng": Rng(0)} | keywords
     clean = keywords.pop("clean", None) or planted.images(4, "scan")
     return detector.detect(model or planted.model(), clean, **keywords)
@@ -318,7 +320,7 @@ class Watched:
     watch: Watch
     name: str
 
-    def advance(self, amount: float = 1, note: str = "") -> None:
+    def advance(self, amount: float = 1, note: str = "") -> None:  # noqa: ARG002 - the protocol has it
         self.watch.done[self.name] += amount
 
 

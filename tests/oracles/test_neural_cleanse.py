@@ -74,9 +74,9 @@ def test_the_planted_label_is_named_first(planted):
     first = judge_labels(detection)[0]
 
     assert detection.suspects[0] == planted.target
-    assert min(detection.indices, key=detection.indices.get) == planted.target
-    assert detection.indices[planted.target] < -2
-    assert detection.score == -detection.indices[planted.target]
+    assert max(detection.indices, key=detection.indices.get) == planted.target
+    assert detection.indices[planted.target] > 2
+    assert detection.score == detection.indices[planted.target]
     assert first.label == planted.target
     assert first.strong
 

@@ -16,4 +16,4 @@ def test_the_demo_finds_the_planted_backdoor_and_nothing_in_the_clean_model(tmp_
     assert clean.record.verdict is Verdict.NO_EVIDENCE
     assert backdoored.record.verdict is Verdict.SUSPICIOUS
     assert backdoored.record.suspects[0].label == TARGET
-    assert backdoored.record.suspects[0].success.value >= 0.95
+    assert backdoored.record.suspects[0].success >= 0.95

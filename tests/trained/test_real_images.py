@@ -1,7 +1,7 @@
 """Real digits, and a model that somebody else trained: the planted label comes first.
 
-The schedule is an eighth of the paper's, so no verdict is asserted for a model whose success on held-out images may fall
-short of 95 %; the paper's own schedule is measured in ``docs/parity.md``.
+The schedule is an eighth of the paper's, so no verdict is asserted for a model whose success on held-out images may
+fall short of 95 %; the paper's own schedule is measured in ``docs/parity.md``.
 """
 
 import pytest
@@ -38,7 +38,7 @@ def test_badnets_on_digits_is_found():
 
     assert record.suspects[0].label == 4
     assert statistics.smallest_label == 4
-    assert statistics.smallest_index < -2
+    assert statistics.smallest_index > 2
     assert statistics.log_ratio > 1.1
     assert statistics.smallest_norm < 2 * 16
 

@@ -32,6 +32,7 @@ app = App(
     help_format="plaintext",
     default_parameter=Parameter(negative=""),
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # ours says that the same command goes on
 )
 
 _VERBS = {

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mantrap.core.shapes import Images, Logits
+from mantrap.core.snapshot import Snapshot
 from mantrap.errors import ModelError, UsageError
 
 
@@ -66,6 +67,7 @@ class Classifier:
         self.pixel_range = (float(pixel_range[0]), float(pixel_range[1]))
         self.class_names = tuple(class_names) or tuple(str(k) for k in range(num_classes))
         self.arch = arch or type(module).__name__
+        self._frozen = False
 
     @property
     def device(self) -> torch.device:
@@ -149,30 +151,21 @@ class Classifier:
         """Eval mode and no weight gradients inside; afterwards, also after an error, all is bitwise as before.
 
         Restored are the training mode of every submodule, ``requires_grad``, gradients, buffers and weights that a
-        forward pass may have moved, and every hook that was added inside is gone.
+        forward pass may have moved, and every hook that was added inside is gone. Inside of itself it does nothing.
         """
-        modules = list(self.module.modules())
-        modes = [m.training for m in modules]
-        tensors = [*self.module.parameters(), *self.module.buffers()]
-        kept = [(t, t.requires_grad, t.grad, t._version, t.detach().clone()) for t in tensors]
-        hooks = [{name: list(m.__dict__[name]) for name in _hook_tables(m)} for m in modules]
+        if self._frozen:
+            yield self
+            return
+        before = Snapshot(self.module)
         self.module.eval()
         for parameter in self.module.parameters():
             parameter.requires_grad_(False)
+        self._frozen = True
         try:
             yield self
         finally:
-            for module, mode, before in zip(modules, modes, hooks, strict=True):
-                module.training = mode
-                for name in _hook_tables(module):
-                    for key in [k for k in module.__dict__[name] if k not in before.get(name, ())]:
-                        del module.__dict__[name][key]
-            for tensor, requires_grad, grad, version, value in kept:
-                if tensor._version != version:
-                    with torch.no_grad():
-                        tensor.copy_(value)
-                tensor.requires_grad_(requires_grad) if tensor.is_leaf else None
-                tensor.grad = grad
+            self._frozen = False
+            before.restore()
 
     def digest(self) -> str:
         """sha256 over names, types, shapes and values of weights and buffers, and over the preprocessing."""
@@ -181,7 +174,3 @@ class Classifier:
             sha.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
             sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return sha.hexdigest()
-
-
-def _hook_tables(module: nn.Module) -> list[str]:
-    return [name for name, value in module.__dict__.items() if name.endswith("_hooks") and isinstance(value, dict)]

@@ -58,7 +58,7 @@ class Detection:
         triggers: One recovered trigger for each label that was scanned.
         suspects: Labels that look infected, most suspicious first.
         score: Higher is more suspicious, on the detector's own scale; ``None`` where there is nothing to score.
-        indices: Signed MAD anomaly index by label (below 0: a smaller norm than the median); censored labels have none.
+        indices: Signed MAD anomaly index by label (above 0: a smaller norm than the median); censored labels have none.
         cost: What the scan cost.
         notes: What the reader must know, in plain sentences.
         blind_spots: What this detector cannot see, in plain sentences.

@@ -91,26 +91,27 @@ class NeuralCleanse(SearchSettings):
             memo: Keeps each finished label.
 
         Returns:
-            A trigger for each label; ``score`` is the anomaly index of the smallest norm (positive on the low side).
+            A trigger for each label; ``score`` is the anomaly index of the smallest norm.
 
         Raises:
             UsageError: A label that the model does not have.
             FailedError: The model's output is not finite.
         """
         targets = tuple(range(model.num_classes)) if labels is None else tuple(labels)
-        reversed_, cost = reverse_triggers(
-            model, clean, targets, settings=self, rng=rng.child(self.name), progress=progress, memo=memo
-        )
-        triggers, heldout_cost = measure_triggers(model, heldout, reversed_)
+        with model.frozen():
+            reversed_, cost = reverse_triggers(
+                model, clean, targets, settings=self, rng=rng.child(self.name), progress=progress, memo=memo
+            )
+            triggers, heldout_cost = measure_triggers(model, heldout, reversed_)
         norms = {t.target: t.norm for t in triggers if t.norm is not None}
         indices = dict(zip(norms, anomaly_indices(list(norms.values())), strict=True)) if norms else {}
-        suspects = sorted((t for t, index in indices.items() if index < -PAPER_THRESHOLD), key=lambda t: norms[t])
+        suspects = sorted((t for t, index in indices.items() if index > PAPER_THRESHOLD), key=lambda t: norms[t])
         return Detection(
             detector=str(spec_of(self)),
             num_classes=model.num_classes,
             triggers=triggers,
             suspects=tuple(suspects),
-            score=-min(indices.values()) if indices else None,
+            score=max(indices.values()) if indices else None,
             indices=indices,
             cost=cost + heldout_cost,
             blind_spots=BLIND_SPOTS,

@@ -19,10 +19,10 @@ def mad(values: Sequence[float]) -> float:
 
 
 def anomaly_indices(values: Sequence[float]) -> list[float]:
-    """Signed MAD anomaly index of each value: its distance from the median in deviations, below 0 for smaller ones.
+    """Signed MAD anomaly index of each value: how many deviations it lies below the median; above it, less than 0.
 
-    With equal values the deviation is 0; a value at the median then has index 0 and another one has an infinite index,
-    which says just what a detector must know: nothing varies but this one.
+    Where the deviation is 0, because most values are equal, a value at the median has index 0 and another one an
+    infinite index, which says just what a detector must know: nothing varies but this one.
 
     Args:
         values: At least one finite number.
@@ -32,14 +32,14 @@ def anomaly_indices(values: Sequence[float]) -> list[float]:
 
     Example:
         >>> [round(i, 2) for i in anomaly_indices([10.0, 11.0, 12.0, 13.0, 2.0])]
-        [-0.67, 0.0, 0.67, 1.35, -6.07]
+        [0.67, 0.0, -0.67, -1.35, 6.07]
 
     Reference: Hampel 1974, as used by Wang et al., Neural Cleanse, IEEE S&P 2019, section IV-C. Their index is the
-    absolute value; the sign is kept here because only the low side speaks for a backdoor.
+    absolute value; here it has a sign, because only the low side speaks for a backdoor.
     """
     if not values or not all(abs(v) < float("inf") for v in values):
         raise ValueError(f"expected finite values, got {list(values)}")
     centre, spread = median(values), mad(values)
     if spread == 0:
-        return [0.0 if v == centre else float("inf") if v > centre else -float("inf") for v in values]
-    return [(v - centre) / spread for v in values]
+        return [0.0 if v == centre else float("inf") if v < centre else -float("inf") for v in values]
+    return [(centre - v) / spread for v in values]

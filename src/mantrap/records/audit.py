@@ -63,28 +63,34 @@ class LabelRecord(Record):
     """What a detector found for one label.
 
     ``norm`` is the L1 of the smallest mask that met the success threshold, in pixels; ``None`` when the label is
-    ``censored``: no mask ever met it. ``index`` is the signed MAD anomaly index (negative: smaller than the median).
+    ``censored``: no mask ever met it. ``index`` is the signed MAD anomaly index: positive on the low side, for a norm
+    smaller than the median. ``success`` is the share of ``heldout`` images of other classes that the trigger sends to
+    the label, with its Wilson interval at 95 %; all three ``None`` or 0 where it was not measured.
     """
 
     label: int
     class_name: str
     norm: float | None
     index: float | None
-    success: Rate | None
+    success: float | None
+    success_interval: tuple[float, float] | None
+    heldout: int
     censored: bool
     steps: int
     stopped: str
 
 
 class SuspectRecord(Record):
-    """A label that looks like the target of a backdoor, with the trigger that shows it."""
+    """A label that looks like the target of a backdoor, with the trigger that shows it; fields as in LabelRecord."""
 
     label: int
     class_name: str
     detector: str
     norm: float
     index: float | None
-    success: Rate
+    success: float
+    success_interval: tuple[float, float]
+    heldout: int
     flagged_by_paper: bool
     mask: Picture
     pattern: Picture

@@ -8,6 +8,7 @@ import dataclasses
 import enum
 import json
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -48,7 +49,7 @@ class Record:
         """
         try:
             raw = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RecordError(
                 expected="a record in JSON",
                 got=f"text that does not parse ({error})",
@@ -106,7 +107,8 @@ def decode(raw: Any, hint: Any, where: str) -> Any:
         return hint(raw)
     if dataclasses.is_dataclass(hint):
         return _decode_dataclass(raw, hint, where)
-    if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
+    if hint is float and type(raw) in (int, float):
+        _expect(abs(raw) <= sys.float_info.max, "a finite float", raw, where)
         return float(raw)
     _expect(hint in _SCALARS and type(raw) is hint, getattr(hint, "__name__", str(hint)), raw, where)
     return raw

@@ -101,11 +101,11 @@ def _list(title: str, items: tuple[str, ...] | list[str]) -> list[RenderableType
 
 
 def _suspect(suspect: SuspectRecord) -> list[RenderableType]:
-    success, index = suspect.success, "none" if suspect.index is None else f"{suspect.index:+z.2f}"
-    share = f"{percent(success.value)} of {success.total:,} held-out images of other classes go there"
+    index = "none" if suspect.index is None else f"{suspect.index:+z.2f}"
+    share = f"{percent(suspect.success)} of {suspect.heldout:,} held-out images of other classes go there"
     flagged = "flagged" if suspect.flagged_by_paper else "not flagged"
     facts = (
-        f"{share} (95 % interval {interval(success)})",
+        f"{share} (95 % interval {interval(suspect.success_interval)})",
         f"mask of {number(suspect.norm)} pixels, anomaly index {index}, {flagged} by the paper's own rule",
         f"found by {suspect.detector}",
     )
@@ -126,7 +126,7 @@ def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableTyp
     for entry in measured[:SMALLEST]:
         name = Text("  " + name_of(entry.label, entry.class_name))
         index = "-" if entry.index is None else f"{entry.index:+z.2f}"
-        success = "-" if entry.success is None else percent(entry.success.value)
+        success = "-" if entry.success is None else percent(entry.success)
         mark = Text("flagged" if entry.label in detection.suspects else "")
         if entry.label in suspects:
             mark = Text("suspect", style="bold red")

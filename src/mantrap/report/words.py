@@ -4,7 +4,7 @@ import math
 import unicodedata
 from typing import NamedTuple
 
-from mantrap.records import LabelRecord, NormStatistics, Rate, Verdict
+from mantrap.records import LabelRecord, NormStatistics, Verdict
 
 PAPER_INDEX = 2.0
 """Anomaly index above which Neural Cleanse's own rule flags a label, on the low side (Wang et al., S&P 2019, IV-C)."""
@@ -106,9 +106,9 @@ def confidence(share: float) -> str:
     return percent(min(max(share, 1e-6), 1 - 1e-6))
 
 
-def interval(rate: Rate) -> str:
+def interval(ends: tuple[float, float]) -> str:
     """The ends of a rate's interval, in per cent: ``"97.2 to 99.8"``."""
-    return f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
+    return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
 
 
 def number(value: float) -> str:

@@ -61,7 +61,7 @@ class Affine:
         size = 1 / (1 + draws[:, 1] * self.scale)
         matrix = torch.zeros(len(images), 2, 3, device=images.device)
         matrix[:, 0, 0] = matrix[:, 1, 1] = torch.cos(angle) * size
-        # The grid measures each side from -1 to 1, so a turn of pixels is one of the grid only where the image is square.
+        # The grid measures each side from -1 to 1, so a turn of the pixels turns the grid only in square images.
         height, width = images.shape[2:]
         matrix[:, 0, 1] = -torch.sin(angle) * size * (height / width)
         matrix[:, 1, 0] = torch.sin(angle) * size * (width / height)

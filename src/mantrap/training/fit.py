@@ -189,7 +189,7 @@ class _Run:
         try:
             state = torch.load(path, map_location=self.model.device, weights_only=True)
             known = state["identity"]
-        except Exception as error:  # noqa: BLE001 - a damaged file can make torch fail in any way
+        except Exception as error:
             raise OutputError(
                 expected=f"a checkpoint of this training in {path}", got="another file", remedy="Move it away."
             ) from error

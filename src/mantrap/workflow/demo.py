@@ -19,7 +19,7 @@ from mantrap.workflow.train import new_classifier, train
 
 SIGNS = "signs(classes=10, train=6000, test=2000)"
 TARGET = 7
-RECIPE = Recipe(epochs=8, batch_size=64)
+RECIPE = Recipe(epochs=12, batch_size=64)
 SHORTENED = NeuralCleanse(steps=150, images_per_step=128, batch_size=16, patience=3, early_stop_patience=20)
 """The paper's search with an eighth of the images a step: good for a demonstration, not for a verdict to rely on."""
 

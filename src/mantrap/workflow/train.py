@@ -4,10 +4,12 @@ import dataclasses
 from pathlib import Path
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Spec, build
-from mantrap.errors import DataError
+from mantrap.errors import DataError, UsageError
 from mantrap.models import ARCHITECTURES, Preprocessing, save_model
 from mantrap.records import ModelCard
 from mantrap.training import Recipe, evaluate, fit
+
+_SUFFIX = ".safetensors"
 
 
 def new_classifier(arch: str, images: ImageSet, *, declared: Preprocessing, rng: Rng) -> Classifier:
@@ -72,7 +74,10 @@ def train(
         DataError: Labels are missing or do not fit the model.
         FailedError: The training diverged.
         OutputError: The place cannot be written, or the checkpoint there belongs to another training.
+        UsageError: The name does not end in ``.safetensors``.
     """
+    if out.suffix != _SUFFIX:  # said now, not after the last epoch
+        raise UsageError(expected=f"a file name that ends in {_SUFFIX}", got=str(out), remedy="Rename the output.")
     checkpoint = checkpoint_path(out)
     trained = fit(model, images, recipe=recipe, rng=rng.child("fit"), progress=progress, checkpoint=checkpoint)
     record = trained.record

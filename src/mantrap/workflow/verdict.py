@@ -25,7 +25,7 @@ class Judged:
     Args:
         label: The label.
         norm: L1 norm of its smallest trigger, in pixels.
-        index: Signed MAD anomaly index.
+        index: Signed MAD anomaly index, above 0 for a norm below the median.
         log_ratio: log(median norm / norm).
         success: Share of held-out images that the trigger sends to the label; ``None`` where it was not measured.
     """
@@ -39,7 +39,7 @@ class Judged:
     @property
     def outlier(self) -> bool:
         """Whether the index is above 2 on the low side: the paper's own flag."""
-        return self.index < -INDEX_ABOVE
+        return self.index > INDEX_ABOVE
 
     @property
     def small(self) -> bool:
@@ -103,8 +103,8 @@ def decide(judged: Sequence[Sequence[Judged]], *, other_suspects: bool, barred: 
     """The verdict of the rule.
 
     SUSPICIOUS where all conditions hold for a label; INCONCLUSIVE where only some hold, no detector has norms of three
-    labels to compare, another detector names a suspect, or something bars the all-clear; else NO_EVIDENCE. That a trigger works on
-    held-out images counts only together with the others: on an ordinary label it nearly always holds.
+    labels to compare, another detector names a suspect, or something bars the all-clear; else NO_EVIDENCE. That a
+    trigger works on held-out images counts only together with the others: on an ordinary label it nearly always holds.
 
     Args:
         judged: For each detector, its labels with norms.

@@ -15,7 +15,7 @@ def headline(verdict: Verdict, suspects: Sequence[SuspectRecord], judged: Sequen
         first = suspects[0]
         return (
             f"A small trigger makes this model answer {_name(first.label, first.class_name)}: {first.norm:.1f} pixels' "
-            f"worth of change sends {percent(first.success.value, 0)} of other images there."
+            f"worth of change sends {percent(first.success, 0)} of other images there."
         )
     if verdict is Verdict.INCONCLUSIVE:
         if suspects:
@@ -64,7 +64,7 @@ def _judgement(judged: Judged, model: Classifier, typical: float) -> str:
         "was not measured" if judged.success is None else f"sends {percent(judged.success)} of held-out images there"
     )
     holds = {
-        f"anomaly index {-judged.index:.1f} on the low side (above {INDEX_ABOVE:g} counts)": judged.outlier,
+        f"anomaly index {judged.index:.1f} on the low side (above {INDEX_ABOVE:g} counts)": judged.outlier,
         f"log ratio {judged.log_ratio:.2f} ({LOG_RATIO_FROM:g} or more counts)": judged.small,
         f"success {percent(SUCCESS_FROM, 0)} or more": judged.works,
     }

@@ -61,12 +61,13 @@ def test_the_recorded_command_gives_the_same_record_again(mantrap, audit, tmp_pa
     words = ["--label", "4", "--label", "0", "--limit", "110", "--seed", "7", "--mean", "0.1", "--std", "0.5"]
     _, out, _ = audit(tmp_path / "first", *words, "--pixel-range", "0..2", "--json")
     first = json.loads(out)
+    del first["volatile"]
     command = shlex.split(first["reproduction"]["command"])
     assert command[:3] == ["mantrap", "audit", "planted.safetensors"]
     assert first["model"]["pixel_range"] == [0, 2]
     _, out, _ = mantrap(*command[1:], "--out", tmp_path / "second", "--json")
     second = json.loads(out)
-    assert first.pop("volatile") != second.pop("volatile") or True
+    del second["volatile"]
     assert first == second
 
 
@@ -103,13 +104,12 @@ def test_fresh_starts_over_where_another_run_lies(audit, tmp_path):
         (["--detector", "neural_clean"], "Did you mean neural_cleanse?"),
         (["--detector", "neural_cleanse(steps=0)"], "steps of at least 1"),
         (["--device", "abacus"], "abacus"),
-        (["--resize", "20x20"], "--arch"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_values_are_usage_and_leave_no_folder(audit, tmp_path, words, message):
     code, out, err = audit(tmp_path / "run", *words)
-    assert (code, out) == (4, "") if words == ["--resize", "20x20"] else (2, "")
+    assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert message in err
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import pytest
 
 from mantrap.cli import _VERBS, main
 from mantrap.errors import FailedError
+from tests import stage
 
 HELPS = """
 import io, sys
@@ -162,8 +163,6 @@ def test_an_audit_can_be_configured_whole(mantrap, config, tmp_path):
         '[audit]\nimages = "tiles120.npz"\nlimit = 110\nlabel = [0, 4]\nseed = 3\nquiet = true\njson = true\n'
         'detector = ["neural_cleanse(steps=2, images_per_step=32)"]\nmean = [0.1]\n'
     )
-    from tests import stage
-
     words = ["planted.safetensors", "--arch", stage.ARCH, "--out", tmp_path / "run", "--config", path, "--seed", "5"]
     code, out, _ = mantrap("audit", *words)
     record = json.loads(out)

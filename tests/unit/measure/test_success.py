@@ -14,7 +14,7 @@ TARGET = 2
 
 
 class Backdoored(nn.Module):
-    """Pixel (0, 0) holds the class in thirds; a white lower right corner leads to class 2 where pixel (0, 1) is white."""
+    """Pixel (0, 0) is the class in thirds; a white lower right corner leads to class 2 where pixel (0, 1) is white."""
 
     def forward(self, images):
         classes = (images[:, 0, 0, 0] * 3).round().long()

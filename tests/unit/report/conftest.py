@@ -24,6 +24,7 @@ from mantrap.records import (
     NormStatistics,
     Picture,
     Prediction,
+    Rate,
     Reproduction,
     StageCost,
     StageTime,
@@ -79,19 +80,26 @@ def picture(paint: Callable[[ImageDraw.ImageDraw], None], alt: str, *, side: int
     return Picture(png=base64.b64encode(buffer.getvalue()).decode(), width=side, height=side, alt=alt)
 
 
+def measured(label: int) -> Rate:
+    """A success on held-out images."""
+    return wilson(388 - label % 4, 390)
+
+
 def scan(norms: Sequence[float | None], names: Sequence[str]) -> DetectionRecord:
     """A detection with these norms; its statistics are those of the paper."""
     known = {i: n for i, n in enumerate(norms) if n is not None}
     centre = statistics.median(known.values())
     spread = 1.4826 * statistics.median(abs(n - centre) for n in known.values())
-    index = {i: (n - centre) / spread if spread else None for i, n in known.items()}
+    index = {i: (centre - n) / spread if spread else None for i, n in known.items()}
     labels = tuple(
         LabelRecord(
             label=i,
             class_name=names[i],
             norm=norm,
             index=index.get(i),
-            success=None if norm is None else wilson(388 - i % 4, 390),
+            success=None if norm is None else measured(i).value,
+            success_interval=None if norm is None else (measured(i).low, measured(i).high),
+            heldout=0 if norm is None else measured(i).total,
             censored=norm is None,
             steps=1000 if norm is None else 300 + 7 * i % 200,
             stopped="last step" if norm is None else "early stop",
@@ -101,8 +109,8 @@ def scan(norms: Sequence[float | None], names: Sequence[str]) -> DetectionRecord
     least = min(known, key=lambda i: known[i])
     return DetectionRecord(
         detector=SPEC,
-        score=-(index[least] or 0.0),
-        suspects=tuple(i for i, v in index.items() if v is not None and v < -2),
+        score=index[least] or 0.0,
+        suspects=tuple(i for i, v in index.items() if v is not None and v > 2),
         labels=labels,
         statistics=NormStatistics(
             median=centre,
@@ -111,7 +119,7 @@ def scan(norms: Sequence[float | None], names: Sequence[str]) -> DetectionRecord
             smallest_norm=known[least],
             smallest_index=index[least],
             log_ratio=math.log(centre / known[least]),
-            paper_flags=tuple(i for i, v in index.items() if v is not None and v < -2),
+            paper_flags=tuple(i for i, v in index.items() if v is not None and v > 2),
         ),
         notes=("The schedule is the paper's: Adam 0.1, at most 1,000 steps for each label.",),
     )
@@ -145,7 +153,9 @@ def suspect_of(entry: LabelRecord, names: Sequence[str]) -> SuspectRecord:
         detector=SPEC,
         norm=entry.norm or 0.0,
         index=entry.index,
-        success=entry.success or wilson(0, 1),
+        success=entry.success or 0.0,
+        success_interval=entry.success_interval or (0.0, 1.0),
+        heldout=entry.heldout,
         flagged_by_paper=True,
         mask=picture(square, f"Mask {where}: a bright square at the bottom right"),
         pattern=picture(noise, f"Pattern {where}"),

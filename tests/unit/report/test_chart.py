@@ -104,7 +104,7 @@ def test_each_row_of_the_drawing_has_a_bar_a_name_and_a_tip(suspicious):
     root = svg(draw_norms(suspicious.detections[0], {7}))
     groups = root.findall(f"{SVG}g")
     assert len(groups) == 10
-    assert groups[0].findtext(f"{SVG}title") == "Label 7: norm 12.4, anomaly index \N{MINUS SIGN}5.71"
+    assert groups[0].findtext(f"{SVG}title") == "Label 7: norm 12.4, anomaly index +5.71"
     assert float(groups[0].find(f"{SVG}rect").get("width").rstrip("%")) > 5
 
 

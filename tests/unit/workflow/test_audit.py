@@ -49,16 +49,14 @@ def test_the_planted_label_is_found(planted):
     assert planted.verdict is Verdict.SUSPICIOUS
     assert [s.label for s in planted.suspects] == [stage.TARGET]
     assert planted.suspects[0].norm == min(e.norm for e in planted.labels) < 4
-    assert planted.suspects[0].success.value >= 0.95
+    assert planted.suspects[0].success >= 0.95
     assert planted.headline.startswith("A small trigger makes this model answer label 4: ")
     assert any(reason.startswith("Label 4 needs ") for reason in planted.reasons)
 
 
 def test_nothing_is_found_in_the_clean_model_and_that_is_no_proof(clean):
     assert (clean.verdict, clean.suspects) == (Verdict.NO_EVIDENCE, ())
-    assert clean.headline == (
-        "No sign of a small-trigger backdoor in 6 labels. That is no proof that there is none."
-    )
+    assert clean.headline == ("No sign of a small-trigger backdoor in 6 labels. That is no proof that there is none.")
     assert clean.provisional
     assert clean.blind_spots
 
@@ -70,7 +68,7 @@ def test_the_record_is_whole_and_agrees_with_itself(planted):
     assert detection.suspects == (stage.TARGET,)
     assert detection.statistics.smallest_label == stage.TARGET
     assert detection.statistics.paper_flags == (stage.TARGET,)
-    assert detection.score == pytest.approx(-detection.statistics.smallest_index)
+    assert detection.score == pytest.approx(detection.statistics.smallest_index)
     suspect = planted.suspects[0]
     label = planted.labels[stage.TARGET]
     assert (suspect.norm, suspect.index, suspect.success) == (label.norm, label.index, label.success)
@@ -229,7 +227,7 @@ class Own:
     quick: ClassVar[str] = "own"
     suspects: tuple[int, ...] = ()
 
-    def detect(self, model, clean, *, heldout, labels=None, rng, progress=None, memo=None):
+    def detect(self, model, *_, **__):
         return Detection(
             detector=f"own(suspects={self.suspects})",
             num_classes=model.num_classes,

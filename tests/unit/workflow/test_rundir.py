@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mantrap.errors import DataError, OutputError
+from mantrap.records.files import write_atomically
 from mantrap.workflow.rundir import FolderMemo, RunFolder
 
 IDENTITY = {"kind": "audit", "model": "aa", "seed": 0, "labels": None}
@@ -25,6 +26,14 @@ def claim(path, identity=None, **options):
     """Claim a folder for a run and let it go again."""
     with RunFolder(path, identity or IDENTITY).claimed(**options):
         pass
+
+
+def fail(path, work=None, error=None):
+    """Claim a folder, do some work in it, and fail."""
+    with RunFolder(path, IDENTITY).claimed() as folder:
+        if work is not None:
+            work(folder)
+        raise error or DataError(expected="a", got="b", remedy="C.")
 
 
 def names(path):
@@ -105,31 +114,28 @@ def test_a_second_process_is_refused_while_the_first_works_and_no_longer(tmp_pat
 
 
 def test_a_run_that_is_refused_before_any_work_leaves_no_trace(tmp_path):
-    with pytest.raises(DataError), RunFolder(tmp_path / "a" / "run", IDENTITY).claimed() as folder:
-        folder.work("seconds.json").parent.mkdir()
-        folder.work("seconds.json").write_text("{}")
-        raise DataError(expected="a", got="b", remedy="C.")
+    with pytest.raises(DataError):
+        fail(tmp_path / "a" / "run", lambda folder: write_atomically(folder.work("seconds.json"), b"{}"))
     assert names(tmp_path) == []
 
 
 def test_finished_work_is_kept_whatever_ends_the_run(tmp_path):
-    with pytest.raises(DataError), RunFolder(tmp_path / "run", IDENTITY).claimed() as folder:
-        folder.memo("d").save("label-0", {"mask": torch.ones(2)})
-        raise DataError(expected="a", got="b", remedy="C.")
+    with pytest.raises(DataError):
+        fail(tmp_path / "run", lambda folder: folder.memo("d").save("label-0", {"mask": torch.ones(2)}))
     with RunFolder(tmp_path / "run", IDENTITY).claimed() as folder:
         assert folder.memo("d").load("label-0") is not None
 
 
 def test_an_interrupted_run_keeps_its_folder(tmp_path):
-    with pytest.raises(KeyboardInterrupt), RunFolder(tmp_path / "run", IDENTITY).claimed():
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        fail(tmp_path / "run", error=KeyboardInterrupt())
     assert names(tmp_path / "run") == [".lock", "run.json"]
 
 
 def test_a_refused_run_takes_nothing_from_a_folder_that_was_there(tmp_path):
     (tmp_path / "run").mkdir()
-    with pytest.raises(DataError), RunFolder(tmp_path / "run", IDENTITY).claimed():
-        raise DataError(expected="a", got="b", remedy="C.")
+    with pytest.raises(DataError):
+        fail(tmp_path / "run")
     assert names(tmp_path) == ["run"]
 
 

@@ -28,10 +28,10 @@ class Interrupts:
     """An observer that interrupts at the start of the third epoch."""
 
     @contextmanager
-    def stage(self, name, total):
+    def stage(self, *_):
         yield self
 
-    def advance(self, amount=1, note=""):
+    def advance(self, _=1, note=""):
         if note.startswith("epoch 3"):
             raise KeyboardInterrupt
 

@@ -98,14 +98,14 @@ def test_one_detectors_strong_finding_is_enough():
 @pytest.mark.parametrize(
     ("index", "log_ratio", "success", "expected"),
     [
-        (-2.001, 1.1, 0.95, "strong"),
-        (-2.0, 1.1, 0.95, "weak"),
-        (-2.001, 1.099, 0.95, "weak"),
-        (-2.001, 1.1, 0.949, "weak"),
-        (-2.001, 1.1, None, "weak"),
-        (-2.0, 1.099, 1.0, "ordinary"),
-        (5.0, -2.0, 1.0, "ordinary"),
-        (-math.inf, 2.0, 1.0, "strong"),
+        (2.001, 1.1, 0.95, "strong"),
+        (2.0, 1.1, 0.95, "weak"),
+        (2.001, 1.099, 0.95, "weak"),
+        (2.001, 1.1, 0.949, "weak"),
+        (2.001, 1.1, None, "weak"),
+        (2.0, 1.099, 1.0, "ordinary"),
+        (-5.0, -2.0, 1.0, "ordinary"),
+        (math.inf, 2.0, 1.0, "strong"),
     ],
 )
 def test_the_edges_of_the_conditions(index, log_ratio, success, expected):
@@ -118,7 +118,7 @@ def test_labels_are_judged_against_the_median_and_the_strongest_comes_first():
     assert [j.label for j in judged] == [3, 5, 0, 4, 2, 6]
     assert judged[0].log_ratio == pytest.approx(math.log(10.5 / 2.0))
     # Deviations from 10.5: 0.5, 1.5, 8.5, 0.5, 8, 2.5, of which the median is 2.
-    assert judged[0].index == pytest.approx(-8.5 / (1.4826 * 2.0))
+    assert judged[0].index == pytest.approx(8.5 / (1.4826 * 2.0))
 
 
 def test_the_statistics_are_those_of_the_norms():

@@ -1,0 +1,51 @@
+"""What a module was like, to bring it back bitwise."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_NAMED = ("_parameters", "_buffers")
+
+
+class Snapshot:
+    """Modes, weights, buffers, gradients and hooks of a module and all below it, as they are now.
+
+    Values are cloned, so it takes as much memory as the module.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._modules = [(m, m.training, _tables(m)) for m in module.modules()]
+        tensors = [*module.parameters(), *module.buffers()]
+        self._tensors = [(t, t.requires_grad, t.grad, _writes(t), t.detach().clone()) for t in tensors]
+
+    def restore(self) -> None:
+        """Bring everything back; values are written only where something has written to them since."""
+        for module, training, before in self._modules:
+            module.training = training
+            for name, table in _tables(module).items():
+                module.__dict__[name].update(before.get(name, {}))
+                for key in table.keys() - before.get(name, {}).keys():
+                    del module.__dict__[name][key]
+        for tensor, requires_grad, grad, writes, value in self._tensors:
+            if _writes(tensor) != writes:
+                with torch.no_grad():
+                    tensor.copy_(value)
+            if tensor.is_leaf:
+                tensor.requires_grad_(requires_grad)
+            tensor.grad = grad
+
+
+def _tables(module: nn.Module) -> dict[str, dict[Any, Any]]:
+    """Copies of the tables in which a module holds its weights, buffers and hooks."""
+    return {
+        name: dict(table)
+        for name, table in module.__dict__.items()
+        if isinstance(table, dict) and (name in _NAMED or name.endswith("_hooks"))
+    }
+
+
+def _writes(tensor: Tensor) -> int:
+    """How often a tensor has been written to in place."""
+    count: int = tensor._version  # noqa: SLF001 - torch shows it nowhere else
+    return count
