@@ -13,7 +13,7 @@ DEV := $(VENV)/.installed-dev
 DOCS := $(BIN)/zensical build --clean --strict
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint parity docs format clean
+.PHONY: help demo test trained check lint parity docs format clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ demo: $(CORE) ## train a clean and a backdoored model on synthetic signs, audit 
 
 test: $(DEV) ## the fast suite
 	$(BIN)/python -m pytest -n 2
+
+trained: $(DEV) ## the suite that trains models, minutes; real images where ../shared is there
+	$(BIN)/python -m pytest -n 2 -m slow
 
 check: lint docs ## everything that CI checks: style, types, layers, ratchet, documentation, fast suite
 	$(BIN)/python -m pytest -n 2

@@ -46,7 +46,7 @@ class Registry(Generic[T]):
             close = difflib.get_close_matches(name, self._kinds, n=1)
             hint = f"Did you mean {close[0]}? " if close else ""
             raise SpecError(
-                expected=f"a {self.family} out of {', '.join(self._kinds)}",
+                expected=f"{_article(self.family)} {self.family} out of {', '.join(self._kinds)}",
                 got=repr(name),
                 remedy=f"{hint}`mantrap list` shows them all.",
             )
@@ -87,6 +87,10 @@ def spec_of(algorithm: object) -> Spec:
         if f.init and (value := getattr(algorithm, f.name)) != _default(f)
     }
     return Spec(_name_of(type(algorithm)), options)
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def _default(field: "dataclasses.Field[Any]") -> object:

@@ -57,6 +57,7 @@ class Spec:
                 raise _unreadable(text, "each option is named once")
             try:
                 options[keyword.arg] = ast.literal_eval(keyword.value)
+                ast.literal_eval(repr(options[keyword.arg]))  # infinity, for one, could not be written down again
             except (ValueError, TypeError, RecursionError, MemoryError) as error:
                 raise _unreadable(text, f"the value of {keyword.arg} is not a literal") from error
         return cls(node.func.id, options, file)

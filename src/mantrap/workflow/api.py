@@ -120,6 +120,12 @@ def _classifier(
         model = wrap(
             model, input_shape=images.shape, num_classes=num_classes, mean=mean, std=std, pixel_range=pixel_range
         )
+    elif declared != Preprocessing() or num_classes not in (None, model.num_classes):
+        raise UsageError(
+            expected=f"a classifier of {model.num_classes} classes with its own preprocessing, and nothing beside it",
+            got=f"{declared} and num_classes={num_classes}",
+            remedy="Leave mean, std, pixel_range and num_classes out, or pass the bare module.",
+        )
     return model, Source(type(model.module).__name__, model.digest())
 
 

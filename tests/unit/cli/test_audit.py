@@ -71,6 +71,14 @@ def test_the_recorded_command_gives_the_same_record_again(mantrap, audit, tmp_pa
     assert first == second
 
 
+def test_the_seed_chooses_the_images_under_a_limit(audit, tmp_path):
+    digests = set()
+    for seed in (0, 1):
+        _, out, _ = audit(tmp_path / f"{seed}", "--limit", "60", "--seed", seed, "--json")
+        digests.add(json.loads(out)["data"]["digest"])
+    assert len(digests) == 2
+
+
 def test_two_detectors(audit, tmp_path):
     _, out, _ = audit(tmp_path / "run", "--json", "--detector", "neural_cleanse(steps=3, images_per_step=32)")
     assert [d["detector"] for d in json.loads(out)["detections"]] == [

@@ -59,6 +59,13 @@ def test_stamping_while_reading_is_stamping_beforehand(dtype):
     assert torch.equal(torch.cat([b.images for b in result.data.batches(7)]), result.data.images())
 
 
+def test_a_grey_of_eight_bits_is_rounded():
+    plan = Poison(trigger=Patch(size=2, margin=0, colour=0.25), selection=PLAN.selection, relabelling=PLAN.relabelling)
+    result = plan.apply(clean(torch.uint8), rng=Rng(0))
+    (stamped,) = result.data.source.read(result.truth.poisoned[:1])
+    assert stamped[:, 4:, 3:].unique().tolist() == [64]
+
+
 def test_the_set_that_comes_in_is_unchanged():
     data = clean(torch.uint8)
     digest, labels = data.digest(), data.labels.clone()

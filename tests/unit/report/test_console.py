@@ -31,7 +31,7 @@ def test_a_suspect_is_named_with_norm_index_and_success(suspicious):
     assert "mask of 12.4 pixels, anomaly index +5.71, flagged by the paper's own rule" in text
     assert "of 390 held-out images of other classes go there" in text
     assert re.search(r"^  7 +12\.4 +\+5\.71 +98\.7 % +suspect$", text, re.MULTILINE)
-    assert re.search(r"^  1 +48\.9 +-2\.29 +99\.2 % +flagged$", text, re.MULTILINE)
+    assert re.search(r"^  1 +48\.9 +\+2\.29 +99\.2 % +flagged$", text, re.MULTILINE)
     assert "flags 2 of 10 labels: 1, 7." in text
     assert "median 73.3, 5.93 times the smallest" in text
 

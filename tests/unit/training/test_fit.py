@@ -73,6 +73,35 @@ def test_another_seed_gives_others_by_order_or_by_dropout_alone(recipe):
     assert run(recipe, seed=0).model.digest() != run(recipe, seed=1).model.digest()
 
 
+class Noted:
+    """Pixels in memory, and in which order they were read."""
+
+    def __init__(self):
+        self.source, self.read_so_far = toy().source, []
+        self.shape = self.source.shape
+
+    def __len__(self):
+        return len(self.source)
+
+    def read(self, index):
+        self.read_so_far += list(index)
+        return self.source.read(index)
+
+
+def test_every_epoch_sees_every_image_once_in_an_order_of_its_own():
+    source = Noted()
+    images = ImageSet(source, toy().labels)
+    images.digest()
+    source.read_so_far.clear()
+    with Rng(0).as_global():
+        model = wrap(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), input_shape=(1, 4, 4))
+    fit(model, images, recipe=Recipe(epochs=3, batch_size=7), rng=Rng(0))
+    orders = [source.read_so_far[start : start + 20] for start in (0, 20, 40)]
+    assert len(source.read_so_far) == 60
+    assert all(sorted(order) == list(range(20)) for order in orders)
+    assert len({tuple(order) for order in orders} | {tuple(range(20))}) == 4
+
+
 def test_global_random_numbers_are_neither_used_nor_moved():
     torch.manual_seed(1)
     before = torch.get_rng_state()

@@ -100,6 +100,15 @@ def test_a_module_with_another_number_of_classes_is_refused(module, pixels, labe
         mantrap.audit(module, pixels, labels, num_classes=5, detectors=[QUICK])
 
 
+@pytest.mark.parametrize("beside", [{"mean": [0.5]}, {"std": [0.5]}, {"pixel_range": (0.0, 255.0)}, {"num_classes": 5}])
+def test_a_classifier_brings_its_own_preprocessing(module, pixels, labels, beside):
+    classifier = Classifier(module, input_shape=(1, 6, 5), num_classes=3)
+    with pytest.raises(UsageError, match="its own preprocessing"):
+        mantrap.audit(classifier, pixels, labels, detectors=[QUICK], **beside)
+
+    assert mantrap.audit(classifier, pixels, labels, num_classes=3, detectors=[QUICK]).model.num_classes == 3
+
+
 def test_probabilities_are_refused_with_the_remedy(module, pixels, labels):
     with pytest.raises(ModelError, match="softmax"):
         mantrap.audit(nn.Sequential(module, nn.Softmax(1)), pixels, labels, detectors=[QUICK])

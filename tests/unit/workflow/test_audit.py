@@ -8,10 +8,11 @@ from typing import ClassVar
 import pytest
 import torch
 
-from mantrap.core import Classifier, Cost, Detection, Rng
+from mantrap.core import Classifier, Cost, Detection, ReversedTrigger, Rng
 from mantrap.data import split
 from mantrap.detect import DETECTORS
 from mantrap.errors import DataError, ModelError, OutputError, UsageError
+from mantrap.ops.intervals import wilson
 from mantrap.records import AuditRecord, CheckStatus, Verdict
 from mantrap.workflow import audit as workflow
 from mantrap.workflow.audit import audit
@@ -268,6 +269,29 @@ def test_a_detector_of_ones_own_alone_decides_nothing():
     record = run(planted=False, detectors=(QUICK, Own(suspects=(2,))))
     assert (record.verdict, record.suspects) == (Verdict.INCONCLUSIVE, ())
     assert any("names label 2" in reason for reason in record.reasons)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsure:
+    """A detector with one label that is small, but no outlier."""
+
+    name: ClassVar[str] = "unsure"
+    quick: ClassVar[str] = "unsure"
+
+    def detect(self, model, *_, **__):
+        triggers = tuple(
+            ReversedTrigger(
+                label, torch.full((16, 16), norm / 256), torch.zeros(1, 16, 16), False, 1, "last step", wilson(9, 10)
+            )
+            for label, norm in enumerate([2.0, 7.0, 10.0, 12.0, 30.0, 50.0])
+        )
+        return Detection("unsure", model.num_classes, triggers, (), None, {}, Cost())
+
+
+def test_a_strong_finding_is_shown_before_a_weak_one_whoever_looked_first():
+    record = run(detectors=(Unsure(), QUICK))
+    assert [(s.detector, s.label) for s in record.suspects] == [(stage.QUICK, stage.TARGET), ("unsure", 0)]
+    assert record.headline.startswith("A small trigger makes this model answer label 4: ")
 
 
 def test_suspects_are_shown_up_to_a_number(monkeypatch):
