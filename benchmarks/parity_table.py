@@ -1,13 +1,10 @@
-"""The tables of docs/parity.md, from what the cells have left."""
+"""What a cell of the parity run leaves behind, and the tables of docs/parity.md made of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mantrap.records import AuditRecord, Rate
-
-if TYPE_CHECKING:
-    from parity import Cell
+from mantrap.records import LabelRecord, NormStatistics, Rate, Record, Verdict
+from mantrap.records.base import SCHEMA_VERSION
 
 _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _COLUMNS = (
@@ -28,70 +25,82 @@ _COLUMNS = (
 _HEAD = (f"| {' | '.join(_COLUMNS)} |", "|" + "---|" * len(_COLUMNS))
 
 
-def write_tables(cells: Sequence["Cell"], runs: Path, page: Path) -> None:
+class Scanned(Record):
+    """The audit of one cell, without its pictures: those are of data sets that stay where they are."""
+
+    verdict: Verdict
+    statistics: NormStatistics | None
+    labels: tuple[LabelRecord, ...]
+    images: int
+    cpu_seconds: float
+
+
+class CellResult(Record):
+    """One finished cell. ``attack`` is ``None`` where nothing was planted or the true trigger is not ours."""
+
+    schema_version: str = SCHEMA_VERSION
+    kind: str = "parity_cell"
+    name: str
+    accuracy: Rate
+    attack: Rate | None
+    planted: str
+    scanned: Scanned | None
+    threads: int
+    versions: dict[str, str]
+
+
+def read_results(folder: Path, names: Iterable[str]) -> dict[str, CellResult | None]:
+    """The result of every cell, ``None`` for one that is not finished."""
+    paths = {name: folder / f"{name}.json" for name in names}
+    return {n: CellResult.from_json(p.read_text()) if p.exists() else None for n, p in paths.items()}
+
+
+def write_tables(results: dict[str, CellResult | None], page: Path) -> None:
     """Put a row for every cell between the marks of the page; unfinished ones are shown as such."""
-    rows = [_row(cell, runs / cell.name) for cell in cells]
+    rows = [f"| {name} | not finished |" + " |" * 11 if r is None else _row(r) for name, r in results.items()]
     before, _, rest = page.read_text().partition(_BEGIN)
     after = rest.partition(_END)[2]
-    page.write_text(
-        f"{before}{_BEGIN}\n\n" + "\n".join((*_HEAD, *rows, "", _norms(cells, runs))) + f"\n\n{_END}{after}"
-    )
+    tables = "\n".join((*_HEAD, *rows, "", *_norms(results.values())))
+    page.write_text(f"{before}{_BEGIN}\n\n{tables}\n\n{_END}{after}")
 
 
-def _row(cell: "Cell", folder: Path) -> str:
-    accuracy, success = _rate(folder / "accuracy.json"), _rate(folder / "success.json")
-    if cell.target is None:
-        success = "(clean)"
-    elif cell.recipe is None:
-        success = f"(planted by others, target {cell.target})"
-    start = f"| {cell.name} | {accuracy} | {success} |"
-    record = _audit(folder)
-    if record is None:
-        stage = "not audited here" if not cell.audited else "not finished"
-        return f"{start} {stage} | | | | | | | | | |"
-    detection, statistics = record.detections[0], record.detections[0].statistics
+def _row(result: CellResult) -> str:
+    attack = result.planted if result.attack is None else _rate(result.attack)
+    start = f"| {result.name} | {_rate(result.accuracy)} | {attack} |"
+    scanned = result.scanned
+    if scanned is None:
+        return f"{start} not audited |" + " |" * 9
+    statistics = scanned.statistics
     if statistics is None:
-        return f"{start} no label has a norm | | | | | | {record.verdict} | | | |"
-    smallest = next(entry for entry in record.labels if entry.label == statistics.smallest_label)
+        return f"{start} no label has a norm | | | | | | {scanned.verdict} | | | |"
+    smallest = next(entry for entry in scanned.labels if entry.label == statistics.smallest_label)
     index = "-" if statistics.smallest_index is None else f"{statistics.smallest_index:.2f}"
-    steps = [entry.steps for entry in detection.labels]
-    images = sum(c.backward for c in record.cost)
-    seconds = sum(s.cpu_seconds for s in record.volatile.stages)
+    steps = [entry.steps for entry in scanned.labels]
     flags = ", ".join(map(str, statistics.paper_flags)) or "none"
     reached = "-"
     if smallest.success is not None and smallest.success_interval is not None:
         reached = _interval(smallest.success, *smallest.success_interval)
     return (
         f"{start} {smallest.label}, {statistics.smallest_norm:.2f} | {statistics.median:.1f} | {index} | "
-        f"{statistics.log_ratio:.2f} | {reached} | {flags} | {record.verdict} | {min(steps)} to {max(steps)} | "
-        f"{images:,} | {seconds:,.0f} |"
+        f"{statistics.log_ratio:.2f} | {reached} | {flags} | {scanned.verdict} | {min(steps)} to {max(steps)} | "
+        f"{scanned.images:,} | {scanned.cpu_seconds:,.0f} |"
     )
 
 
-def _norms(cells: Sequence["Cell"], runs: Path) -> str:
+def _norms(results: Iterable[CellResult | None]) -> list[str]:
     """Every norm and index of every audit, so that nothing is hidden behind the smallest one."""
-    blocks = ["Norm (signed anomaly index) of every label, in the order of the labels; a censored label has none:", ""]
-    for cell in cells:
-        record = _audit(runs / cell.name)
-        if record is not None:
+    lines = ["Norm (signed anomaly index) of every label, in the order of the labels; a censored label has none:", ""]
+    for result in results:
+        if result is not None and result.scanned is not None:
             shown = [
                 "censored" if e.norm is None else f"{e.norm:.1f} ({0.0 if e.index is None else e.index:+.1f})"
-                for e in record.labels
+                for e in result.scanned.labels
             ]
-            blocks.append(f"- **{cell.name}**: {', '.join(shown)}")
-    return "\n".join(blocks)
+            lines.append(f"- **{result.name}**: {', '.join(shown)}")
+    return lines
 
 
-def _audit(folder: Path) -> AuditRecord | None:
-    path = folder / "audit" / "audit.json"
-    return AuditRecord.from_json(path.read_text()) if path.exists() else None
-
-
-def _rate(path: Path) -> str:
-    return _short(Rate.from_json(path.read_text())) if path.exists() else "not finished"
-
-
-def _short(rate: Rate) -> str:
+def _rate(rate: Rate) -> str:
     return _interval(rate.value, rate.low, rate.high)
 
 

@@ -17,20 +17,26 @@ class Snapshot:
     def __init__(self, module: nn.Module) -> None:
         self._modules = [(m, m.training, _tables(m)) for m in module.modules()]
         tensors = [*module.parameters(), *module.buffers()]
-        self._tensors = [(t, t.requires_grad, t.grad, _writes(t), t.detach().clone()) for t in tensors]
+        self._tensors = [(t, t.requires_grad, t.grad) for t in tensors]
+        grads = [t.grad for t in tensors if t.grad is not None]
+        self._values = [(t, _writes(t), t.detach().clone()) for t in (*tensors, *grads)]
 
     def restore(self) -> None:
-        """Bring everything back; values are written only where something has written to them since."""
+        """Bring everything back; values are written only where they have changed.
+
+        A write through ``tensor.data`` is not counted by torch, so the values themselves are compared as well.
+        """
         for module, training, before in self._modules:
             module.training = training
             for name, table in _tables(module).items():
                 module.__dict__[name].update(before.get(name, {}))
                 for key in table.keys() - before.get(name, {}).keys():
                     del module.__dict__[name][key]
-        for tensor, requires_grad, grad, writes, value in self._tensors:
-            if _writes(tensor) != writes:
+        for tensor, writes, value in self._values:
+            if _writes(tensor) != writes or not torch.equal(tensor, value):
                 with torch.no_grad():
                     tensor.copy_(value)
+        for tensor, requires_grad, grad in self._tensors:
             if tensor.is_leaf:
                 tensor.requires_grad_(requires_grad)
             tensor.grad = grad

@@ -158,7 +158,7 @@ class TestFeatures:
     def test_a_layer_that_is_never_called_is_refused(self, model):
         model.module[0].add_module("idle", nn.Identity())
         model.module[0].forward = lambda given: given.mean((2, 3))[:, :2]
-        with pytest.raises(ModelError, match="run through '0.idle', got no call"):
+        with pytest.raises(ModelError, match=r"run through '0\.idle', got no call"):
             model.features(images(), "0.idle")
 
 
@@ -192,7 +192,6 @@ class TestFrozen:
         before = state(model.module)
         with model.frozen():
             model.logits(images())
-            model.module.conv.weight.grad.zero_().add_(0) if False else None
             model.module.conv.register_forward_hook(lambda *_: None)
             model.module.conv.weight.requires_grad_(True)
             model.module.train()
