@@ -89,7 +89,7 @@ class ImageSet:
         Raises:
             DataError: A shape, type or range other than that.
         """
-        plain = labels if labels is None else torch.as_tensor(np.asarray(labels).astype(np.int64))
+        plain = None if labels is None else _as_labels(np.asarray(labels), name)
         return cls(ArraySource.of(pixels, name), plain, class_names=class_names, name=name, groups=groups)
 
     def __len__(self) -> int:
@@ -183,6 +183,16 @@ class ImageSet:
         if self.labels is not None:
             sha.update(self.labels.numpy().tobytes())
         return sha.hexdigest()
+
+
+def _as_labels(labels: "np.ndarray", name: str) -> Labels:
+    if labels.size and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
+        raise DataError(
+            expected=f"one integer for each image as labels of {name}",
+            got=f"{labels.dtype} of shape {labels.shape}",
+            remedy="Give class numbers; of one-hot rows take the argmax.",
+        )
+    return torch.as_tensor(labels.astype(np.int64))
 
 
 def _as_float(pixels: Tensor) -> Tensor:

@@ -67,6 +67,9 @@ class TestLabels:
             ([0, 1], "6 labels for the 6 images of images, got 2"),
             ([0] * 7, "got 7"),
             ([], "got 0"),
+            (np.eye(6, dtype=np.int64), r"one integer for each image as labels of images, got int64 of shape \(6, 6\)"),
+            (np.arange(6) / 2, r"got float64 of shape \(6,\)\. Give class numbers"),
+            (np.array(list("abcabc")), "one integer for each image"),
             ([0, 1, 2, -1, 0, 0], "labels from 0 up in images, got -1"),
         ],
     )
