@@ -22,8 +22,8 @@ What is known of the norm, the L1 of the mask, that a label needs:
   pass the threshold: the opacities m of the patch's n pixels meet ``sum((1 - m) * d) / n <= 1 - THRESHOLD``, where d is
   how far a value lies from the trigger's. With ``nearest`` the least d of any image, the norm is at least
   ``n * (1 - (1 - THRESHOLD) / nearest)``; see :attr:`Planted.least_area`.
-- **Every other label needs at least** :meth:`Planted.least_norm`. To send x from class j to class k, a trigger must
-  make up the margin ``z_j - z_k``. A pixel of opacity m changes it by at most
+- **Every other label needs at least** :meth:`Planted.least_norm`. To send x from class j to class k, neither of them
+  the target, a trigger must make up the margin ``z_j - z_k``. A pixel of opacity m changes it by at most
   ``m * channels * 2 * reach * SCALE / (amplitude * channels * height * width)``, where ``reach`` is the largest
   distance of any value from 0 or 1. So ``norm >= margin / SCALE * amplitude * height * width / (2 * reach)``.
 """
@@ -50,7 +50,7 @@ class TemplateNetwork(nn.Module):
         super().__init__()
         classes, channels, *_ = templates.shape
         self.plant = plant
-        self.still = nn.BatchNorm2d(channels, affine=False, eps=0.0)
+        self.still = nn.BatchNorm2d(channels, affine=False, eps=1e-12)
         self.drop = nn.Dropout(0.5)
         self.linear = nn.utils.skip_init(nn.Linear, templates[0].numel(), classes)
         mask, pattern = plant.trigger.mask_and_pattern(plant.shape)
@@ -131,7 +131,8 @@ class Planted:
         return self.area * (1 - (1 - THRESHOLD) / nearest)
 
     def least_norm(self, images: ImageSet) -> float:
-        """A norm below which no mask moves a single one of these images to any label but the target."""
+        """A norm below which no mask moves a single one of these images, the target's own left out, elsewhere."""
+        images = images.subset([i for i, label in enumerate(images.labels.tolist()) if label != self.target])
         model, labels = self.model(), images.labels
         with model.frozen(), torch.no_grad():
             logits = model.logits(images.images())

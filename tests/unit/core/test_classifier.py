@@ -193,7 +193,7 @@ class TestFrozen:
         with model.frozen():
             model.logits(images())
             model.module.conv.register_forward_hook(lambda *_: None)
-            model.module.conv.weight.requires_grad_(True)
+            model.module.conv.requires_grad_(True)
             model.module.train()
             model.logits(images()).sum().backward()
 

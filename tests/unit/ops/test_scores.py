@@ -1,0 +1,115 @@
+"""Accuracy and trigger success on a model whose every answer is known: the brightest channel is the class."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mantrap.core import Classifier, ImageSet
+from mantrap.errors import DataError
+from mantrap.ops.scores import accuracy, predictions, source_classes, trigger_success
+
+LABELS = [0, 1, 2, 0, 1, 2, 2]
+ANSWERS = [0, 1, 2, 1, 1, 0, 2]  # five of seven are right
+
+
+class Brightest(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.9)
+        self.seen = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append(len(images))
+        return self.drop(images).mean((2, 3))
+
+
+@pytest.fixture
+def model() -> Classifier:
+    return Classifier(Brightest(), input_shape=(3, 2, 2), num_classes=3)
+
+
+@pytest.fixture
+def images() -> ImageSet:
+    pixels = torch.full((7, 3, 2, 2), 0.25)
+    for i, answer in enumerate(ANSWERS):
+        pixels[i, answer] = 0.75
+    return ImageSet.from_array(pixels, LABELS, name="seven")
+
+
+def brighten(channel: int, level: float):
+    def apply(batch: Tensor) -> Tensor:
+        batch = batch.clone()
+        batch[:, channel] = level
+        return batch
+
+    return apply
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+def test_an_answer_does_not_depend_on_the_size_of_the_batch(model, images, size):
+    assert predictions(model, images, batch_size=size).tolist() == ANSWERS
+    assert max(model.module.seen) == min(size, 7)
+    assert sum(model.module.seen) == 7
+
+
+def test_accuracy_counts_the_images_that_get_their_own_label(model, images):
+    rate = accuracy(model, images, batch_size=2)
+
+    assert (rate.hits, rate.total, rate.value) == (5, 7, 5 / 7)
+    assert rate.low < rate.value < rate.high
+
+
+def test_accuracy_needs_labels(model, images):
+    with pytest.raises(DataError, match="expected labels for seven, got none"):
+        accuracy(model, images.unlabelled())
+
+
+def test_without_labels_the_model_itself_says_what_an_image_is(model, images):
+    assert source_classes(model, images).tolist() == LABELS
+    assert source_classes(model, images.unlabelled()).tolist() == ANSWERS
+
+
+def test_success_is_measured_on_images_of_other_classes_alone(model, images):
+    # All seven are sent to class 2; three are of that class already.
+    assert trigger_success(model, images, brighten(2, 1.0), 2, batch_size=3).total == 4
+    assert trigger_success(model, images, brighten(2, 1.0), 2, batch_size=3).hits == 4
+
+    # Nothing is changed: two of the three images of class 2 are called 2, which says nothing of the trigger.
+    assert trigger_success(model, images, lambda batch: batch, 2).hits == 0
+
+    # Class 1 is not among the first two; of the five others image 3 is called 1 without any trigger.
+    assert (trigger_success(model, images, lambda batch: batch, 1).hits) == 1
+    assert (trigger_success(model, images, lambda batch: batch, 1).total) == 5
+
+
+def test_success_without_labels_leaves_out_what_the_model_calls_the_target(model, images):
+    rate = trigger_success(model, images.unlabelled(), lambda batch: batch, 1)
+
+    assert (rate.hits, rate.total) == (0, 4)
+
+
+def test_known_sources_are_taken_as_they_are_and_cost_no_pass(model, images):
+    sources = torch.tensor([1, 1, 1, 1, 1, 1, 0])
+    rate = trigger_success(model, images.unlabelled(), brighten(1, 1.0), 1, sources=sources)
+
+    assert (rate.hits, rate.total) == (1, 1)
+    assert sum(model.module.seen) == 7
+
+
+def test_where_all_images_are_of_the_target_there_is_nothing_to_measure(model, images):
+    with pytest.raises(DataError, match="images of seven that do not belong to class 2, got 2 that all do"):
+        trigger_success(model, images.subset([2, 5]), brighten(2, 1.0), 2)
+
+
+def test_no_gradient_is_kept_and_the_mode_stays(model, images):
+    kept = []
+
+    def apply(batch: Tensor) -> Tensor:
+        kept.append(torch.is_grad_enabled())
+        return batch
+
+    trigger_success(model, images, apply, 0)
+
+    assert kept == [False]
+    assert model.module.training
+    assert torch.is_grad_enabled()
