@@ -37,8 +37,8 @@ lint: $(DEV) ## style, types, layers, ratchet
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python tools/ratchet.py
 
-parity: $(CORE) ## repeat the numbers of docs/parity.md (hours; goes on where it was stopped)
-	$(BIN)/python benchmarks/parity.py
+parity: $(CORE) ## measure what docs/parity.md lacks (AGAIN=--again: all of it; hours; goes on where it was stopped)
+	MANTRAP_DATA=$${MANTRAP_DATA:-../shared/data} $(BIN)/python benchmarks/parity.py $(AGAIN)
 
 docs: $(DEV) ## build the documentation into site/
 	$(DOCS)

@@ -1,9 +1,10 @@
 """Repeat the published figures: train, poison, audit, and write docs/parity.md.
 
 One command, resumable at any point. Models and unfinished audits are kept under ``runs/parity``, finished cells in
-``benchmarks/results/parity``, one file each; remove a file there to measure its cell again.
+``benchmarks/results/parity``, one file each, which lie in the tree; ``--again`` measures those anew as well.
 
-    python benchmarks/parity.py                  everything, then the tables
+    python benchmarks/parity.py                  what is not finished, then the tables
+    python benchmarks/parity.py --again          everything
     python benchmarks/parity.py --only 'mnist*'  some cells (a shell pattern)
     python benchmarks/parity.py --table          only write the tables from what is there
 
@@ -32,10 +33,10 @@ from mantrap.models import Preprocessing, open_model
 from mantrap.poison import AllToOne, Patch, Poison, RandomShare
 from mantrap.records.files import sha256_of, write_atomically
 from mantrap.training import Recipe, evaluate
-from mantrap.workflow.assembly import versions
 from mantrap.workflow.audit import audit
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.train import new_classifier, train
+from mantrap.workflow.versions import versions
 
 UNDECLARED = Preprocessing()
 ROOT = Path(__file__).resolve().parent.parent
@@ -194,13 +195,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="*", help="shell pattern of cell names")
     parser.add_argument("--table", action="store_true", help="only write docs/parity.md")
+    parser.add_argument("--again", action="store_true", help="also measure cells that are finished")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     failed = 0
     for cell in [] if options.table else cells():
         result = RESULTS / f"{cell.name}.json"
-        if result.exists() or not fnmatch.fnmatch(cell.name, options.only):
+        if not fnmatch.fnmatch(cell.name, options.only) or (result.exists() and not options.again):
             continue
         try:
             write_atomically(result, run(cell).to_json().encode())

@@ -1,7 +1,7 @@
 """Real digits, and a model that somebody else trained: the planted label comes first.
 
-The schedule is an eighth of the paper's, so no verdict is asserted for a model whose success on held-out images may
-fall short of 95 %; the paper's own schedule is measured in ``docs/parity.md``.
+A step has a tenth of the paper's images, so no verdict is asserted where success on held-out images may fall short of
+95 %; the paper's own schedule is measured in ``docs/parity.md``.
 """
 
 import pytest

@@ -62,11 +62,12 @@ def audit(
         model, arch=scan.arch, images_shape=found.shape, declared=declared.preprocessing(), device=running.device
     )
     spoken = replace(scan, detector=tuple(str(spec_of(d)) for d in detectors))
+    how = {"seed": running.seed, "device": running.device, "threads": running.threads}
     plan = Plan(
         detectors=detectors,
         labels=scan.label or None,
         seed=running.seed,
-        command=command_line("audit", model.name, images, spoken, declared, seed=running.seed),
+        command=command_line("audit", model.name, images, spoken, declared, **how),
     )
     record = run(
         classifier,

@@ -23,7 +23,7 @@ def demo(*, out: Path = Path("mantrap-demo"), running: Running = _RUNNING) -> in
     from mantrap.workflow.demo import demo as run  # noqa: PLC0415 - torch
 
     running.apply(threads=1)  # networks and batches this small lose more by sharing work than they gain
-    for shown in run(out, seed=running.seed, progress=watching(quiet=running.quiet)):
+    for shown in run(out, seed=running.seed, device=running.device, progress=watching(quiet=running.quiet)):
         page = shown.folder / "audit" / REPORT_FILE
         write_atomically(page, render_html(shown.record).encode())
         planted = ""

@@ -51,10 +51,10 @@ class Images:
 class Declared:
     """How pixels become what the model was trained on, after pixels / 255."""
 
-    mean: tuple[float, ...] | None = None
-    """Subtracted; once, or once for each channel."""
-    std: tuple[float, ...] | None = None
-    """Divided by; once, or once for each channel."""
+    mean: tuple[str, ...] = ()
+    """Subtracted: one number, or one for each channel with commas between, such as 0.49,0.48,0.45."""
+    std: tuple[str, ...] = ()
+    """Divided by: one number, or one for each channel with commas between."""
     pixel_range: str | None = None
     """What black and white are for the model, such as 0..255."""
 
@@ -63,8 +63,8 @@ class Declared:
         from mantrap.models import Preprocessing  # noqa: PLC0415 - torch
 
         return Preprocessing(
-            mean=self.mean,
-            std=self.std,
+            mean=numbers("--mean", self.mean),
+            std=numbers("--std", self.std),
             pixel_range=None if self.pixel_range is None else pixel_range(self.pixel_range),
         )
 
@@ -121,6 +121,22 @@ def size(text: str) -> tuple[int, int]:
     if match is None:
         raise UsageError(expected="--resize HxW, such as 32x32", got=repr(text), remedy="Give height and width.")
     return int(match[1]), int(match[2])
+
+
+def numbers(flag: str, words: tuple[str, ...]) -> tuple[float, ...] | None:
+    """``0.49,0.48,0.45``, or a flag given several times, as numbers; ``None`` where it was not given.
+
+    Raises:
+        UsageError: It is not written so.
+    """
+    try:
+        return tuple(float(part) for word in words for part in word.split(",")) or None
+    except ValueError as error:
+        raise UsageError(
+            expected=f"{flag} with numbers and commas between them, such as 0.49,0.48,0.45",
+            got=" ".join(map(repr, words)),
+            remedy="Give one number, or one for each channel.",
+        ) from error
 
 
 def pixel_range(text: str) -> tuple[float, float]:

@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-from mantrap.cli.options import Images
+from mantrap.cli.options import Images, Running
+
+_RUNNING = Running()
 
 
 def poison(
@@ -14,7 +16,7 @@ def poison(
     selection: str = "random_share",
     relabelling: str = "all_to_one",
     json: bool = False,
-    seed: int = 0,
+    running: Running = _RUNNING,
 ) -> int:
     """Plant a backdoor in a training set; the truth goes into a file of its own.
 
@@ -28,8 +30,6 @@ def poison(
         Which images, such as "random_share(rate=0.1)".
     relabelling: str
         Which label they get, such as "all_to_one(target=3)".
-    seed: int
-        Of all randomness.
     json: bool
         Print the truth on stdout, and nothing else.
     """
@@ -43,8 +43,8 @@ def poison(
         selection=SELECTIONS.create(selection),
         relabelling=RELABELLINGS.create(relabelling),
     )
-    found = images.load(split="train", seed=seed)
-    truth = run(found, out, plan=plan, rng=Rng(seed).child("poison"))
+    found = images.load(split="train", seed=running.seed)
+    truth = run(found, out, plan=plan, rng=Rng(running.seed).child("poison"))
     if json:
         sys.stdout.write(truth.to_json())
     else:

@@ -89,6 +89,8 @@ class ImageSet:
         Raises:
             DataError: A shape, type or range other than that.
         """
+        if isinstance(labels, Tensor):
+            labels = labels.detach().cpu().numpy()
         plain = None if labels is None else _as_labels(np.asarray(labels), name)
         return cls(ArraySource.of(pixels, name), plain, class_names=class_names, name=name, groups=groups)
 
@@ -141,13 +143,17 @@ class ImageSet:
                 got=f"{min(chosen)} to {max(chosen)}",
                 remedy="Choose images that are there.",
             )
-        return ImageSet(
+        part = ImageSet(
             ChosenSource(self._source, chosen),
             None if self.labels is None else self.labels[chosen],
             class_names=self.class_names,
             name=self.name,
             groups=None if self.groups is None else [self.groups[i] for i in chosen],
         )
+        known = self.__dict__.get("content_hashes")
+        if known is not None:  # images of a large folder are not decoded again for what is known
+            part.__dict__["content_hashes"] = tuple(known[i] for i in chosen)
+        return part
 
     @property
     def source(self) -> PixelSource:
@@ -161,6 +167,10 @@ class ImageSet:
     def unlabelled(self) -> "ImageSet":
         """The same images without their labels."""
         return ImageSet(self._source, None, class_names=self.class_names, name=self.name, groups=self.groups)
+
+    def renamed(self, class_names: Sequence[str]) -> "ImageSet":
+        """The same images with other names for the classes."""
+        return ImageSet(self._source, self.labels, class_names=class_names, name=self.name, groups=self.groups)
 
     def with_labels(self, labels: Labels) -> "ImageSet":
         """The same images with other labels."""

@@ -64,6 +64,12 @@ class Registry(Generic[T]):
 
 def build(kind: type[T], spec: Spec) -> T:
     """A dataclass from the options of a spec, each checked against the type of its field."""
+    if spec.file is not None:
+        raise SpecError(
+            expected=f"{spec.name} of mantrap's own",
+            got=str(spec),
+            remedy="Leave FILE.py out; only a model's --arch takes one.",
+        )
     fields = {f.name: f for f in dataclasses.fields(kind) if f.init}  # type: ignore[arg-type]
     hints = typing.get_type_hints(kind)
     for option in spec.options:

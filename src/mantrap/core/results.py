@@ -19,7 +19,7 @@ class ReversedTrigger:
         censored: True where no mask met the success threshold; mask and pattern are then the last ones tried, and
             there is no norm.
         steps: How many steps the search took.
-        stopped: Why it ended: ``"early stop"`` or ``"last step"``.
+        stopped: Why it ended: ``"early stop"``, ``"last step"``, or ``"cut short"`` before its norm had settled.
         success: Share of held-out images that the trigger sends to the target; ``None`` where none was measured.
     """
 

@@ -15,7 +15,8 @@ from mantrap.errors import DataError
 
 _SIZE = (32, 32)
 _TRAIN = ("GTSRB/Final_Training/Images", "GTSRB/Training")
-_TEST = ("GTSRB/Final_Test/Images/GT-final_test.csv", "GTSRB/Final_Test/GT-final_test.csv", "GTSRB/GT-final_test.csv")
+_TABLE = "GT-final_test.csv"
+_TEST = tuple(f"{place}{_TABLE}" for place in ("GTSRB/Final_Test/Images/", "GTSRB/Final_Test/", "GTSRB/", ""))
 _BOX = ("Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2")
 
 
@@ -75,8 +76,10 @@ class Gtsrb:
                 yield picture, label, _track(label, int(track) if track.isdecimal() else 0)
 
     def _testing(self, table: Path) -> Iterator[tuple[Picture, int, str]]:
-        homes = (table.parent, table.parent / "Images", table.parent / "Final_Test" / "Images")
-        home = next((folder for folder in homes if any(folder.glob("*.ppm"))), table.parent)
+        parent = table.parent
+        below = ("Images", "Final_Test/Images", "GTSRB/Final_Test/Images")
+        homes = (parent, *(parent / path for path in below))
+        home = next((folder for folder in homes if any(folder.glob("*.ppm"))), parent)
         for picture, label in _rows(table, home):
             yield picture, label, ""
 

@@ -19,8 +19,8 @@ _UINT8 = 8
 
 def idx_images(folder: Path, split: str) -> Path | None:
     """The file of a split's images in a folder, under the names of their owners, or ``None``."""
-    stem = f"{_STEMS.get(split, split)}-images-idx3-ubyte"
-    return next((path for path in (folder / stem, folder / f"{stem}.gz") if path.is_file()), None)
+    stems = [f"{_STEMS.get(split, split)}-images{mark}idx3-ubyte" for mark in "-."]
+    return next((p for stem in stems for p in (folder / stem, folder / f"{stem}.gz") if p.is_file()), None)
 
 
 def holds_idx(folder: Path) -> bool:
@@ -48,7 +48,9 @@ def read_idx(path: Path) -> ImageSet:
         MissingDataError: There is no such file.
         DataError: A file is broken, or the two do not fit each other.
     """
-    stem = path.name.removesuffix(".gz").replace("images-idx3", "labels-idx1")
+    stem = path.name.removesuffix(".gz")
+    for images, labels_ in (("images-idx3", "labels-idx1"), ("images.idx3", "labels.idx1")):
+        stem = stem.replace(images, labels_)
     beside = (path.with_name(stem), path.with_name(f"{stem}.gz"))
     labels = next((other for other in beside if other.is_file() and other != path), None)
     return ImageSet.from_array(

@@ -39,7 +39,7 @@ def load(
     Args:
         source: A named set (``mnist``, ``signs(classes=10)``; see :data:`NAMED`), or the path of a folder of images, an
             ``.npz``, ``.parquet``, idx or image file. What is written like a path, with a separator or a dot, and is
-            there, is a path.
+            there, is a path; so is any other name that no set has.
         split: The part of the source: ``train``, ``test``, or another that it has. A source that is not divided has
             ``all``, which ``test`` stands for too.
         limit: Draw this many images at random, each label in proportion; before anything large is decoded.
@@ -87,17 +87,13 @@ def _find(source: str, split: str) -> ImageSet | Pictures:
     spec = None
     with contextlib.suppress(SpecError):  # what is no name is a path that is not there
         spec = Spec.parse(source)
+    if spec is not None and not spec.file and spec.name not in NAMED and is_there(path):
+        return _read(path, split)
     if spec is None or spec.file or (like_a_path and spec.name not in NAMED):
         raise MissingDataError(
             expected=f"a file or folder, or one of the sets {', '.join(NAMED.names)}",
             got=f"{source!r:.200}, which is not there",
             remedy="Correct the path or the name.",
-        )
-    if spec.name not in NAMED and is_there(path):
-        raise SpecError(
-            expected=f"a data set out of {', '.join(NAMED.names)}",
-            got=f"{source!r}, which is a file or folder here",
-            remedy=f"Write ./{source} to mean that.",
         )
     return NAMED.create(spec).load(split)
 

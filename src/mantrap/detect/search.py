@@ -13,8 +13,9 @@ from mantrap.core.shapes import Images, Logits, Mask, Pattern
 from mantrap.errors import FailedError
 from mantrap.ops.stamp import stamp
 
-STOPPED = ("last step", "early stop")
-"""Why a search ended."""
+STOPPED = ("last step", "early stop", "cut short")
+"""Why a search ended. It is cut short when the last step comes before the L1 weight went both up and down: its norm has
+not settled."""
 
 _TANH_EPSILON = 1e-7
 """Keeps the change of variables away from 0 and 1, where its gradient vanishes; as in the reference."""
@@ -129,7 +130,7 @@ class TriggerSearch:
         if self._schedule.exhausted():
             self.stopped = STOPPED[1]
         elif self.step == self.settings.steps:
-            self.stopped = STOPPED[0]
+            self.stopped = STOPPED[0] if self._schedule.settled else STOPPED[2]
         else:
             self._schedule.adapt(works=works)
 
@@ -156,7 +157,12 @@ class CostSchedule:
             no_progress = self.best_norm >= self._settings.early_stop_threshold * self._norm_before
             self._idle = self._idle + 1 if no_progress else 0
         self._norm_before = min(self.best_norm, self._norm_before)
-        return self._went_up and self._went_down and self._idle >= self._settings.early_stop_patience
+        return self.settled and self._idle >= self._settings.early_stop_patience
+
+    @property
+    def settled(self) -> bool:
+        """Whether the weight went both ways."""
+        return self._went_up and self._went_down
 
     def adapt(self, *, works: bool) -> None:
         """Change the weight after a step that worked or did not."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mantrap.core import SILENT, Classifier, Detector, ImageSet, Progress
+from mantrap.data import load
 from mantrap.detect import DETECTORS
 from mantrap.errors import DataError, UsageError
 from mantrap.models import Preprocessing, open_model, wrap
@@ -20,7 +21,7 @@ from mantrap.workflow.plan import Plan, Source
 
 def audit(
     model: nn.Module | Classifier | str | Path,
-    images: ImageSet | Tensor | np.ndarray | Iterable[Any],
+    images: ImageSet | Tensor | np.ndarray | Iterable[Any] | str | Path,
     labels: Sequence[int] | Tensor | np.ndarray | None = None,
     *,
     arch: str | None = None,
@@ -31,14 +32,16 @@ def audit(
     detectors: Sequence[Detector | str] = ("neural_cleanse",),
     seed: int = 0,
     out: str | Path | None = None,
+    fresh: bool = False,
     progress: Progress = SILENT,
 ) -> AuditRecord:
     """Look for a backdoor in a model.
 
     Args:
         model: A module in memory (it stays bitwise as it is), a classifier, or the path of a file of weights.
-        images: Clean images: an ``ImageSet``; uint8 or float pixels in [0, 1], a tensor [n, c, h, w] or an array
-            [n, h, w, c]; or a ``DataLoader`` of such batches, with or without labels.
+        images: Clean images: an ``ImageSet``; a name or path that ``mantrap.load`` takes; uint8 or float pixels in
+            [0, 1], a tensor [n, c, h, w] or an array [n, h, w, c]; or a ``DataLoader`` of such batches, with or without
+            labels.
         labels: A class for each image; not for an ``ImageSet`` or a loader, which bring their own.
         arch: Architecture of a file without a card: a spec of ours, or ``FILE.py:NAME`` of a file that you trust.
         num_classes: Number of classes that the model must have; taken from a forward pass where not given.
@@ -48,6 +51,7 @@ def audit(
         detectors: Specs, or detectors of your own.
         seed: Of all randomness.
         out: Folder to keep finished work and ``audit.json`` in; nothing is written without it.
+        fresh: Start over in an ``out`` that holds another audit.
         progress: Observer of the work.
 
     Returns:
@@ -63,11 +67,20 @@ def audit(
     classifier, source = _classifier(model, found, arch, num_classes, declared)
     chosen = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
     plan = Plan(detectors=chosen, seed=seed, command=f"mantrap.audit({source.file_name}, {found.name}, seed={seed})")
-    return run(classifier, found, plan=plan, source=source, out=None if out is None else Path(out), progress=progress)
+    return run(
+        classifier,
+        found,
+        plan=plan,
+        source=source,
+        out=None if out is None else Path(out),
+        fresh=fresh,
+        progress=progress,
+    )
 
 
 def as_images(
-    images: ImageSet | Tensor | np.ndarray | Iterable[Any], labels: Sequence[int] | Tensor | np.ndarray | None
+    images: ImageSet | Tensor | np.ndarray | Iterable[Any] | str | Path,
+    labels: Sequence[int] | Tensor | np.ndarray | None,
 ) -> ImageSet:
     """Whatever holds images as an ``ImageSet``.
 
@@ -83,6 +96,8 @@ def as_images(
             got=f"labels beside {type(images).__name__}",
             remedy="Leave them out: an ImageSet or a loader brings its own.",
         )
+    if isinstance(images, str | Path):
+        return load(str(images))
     return images if isinstance(images, ImageSet) else _from_loader(images)
 
 

@@ -1,10 +1,6 @@
 """Put the parts of an audit's record together."""
 
-import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
-
-import torch
 
 from mantrap.core import Classifier, Detection, ImageSet
 from mantrap.records import DataRecord, DetectionRecord, LabelRecord, ModelRecord
@@ -76,14 +72,3 @@ def data_record(images: ImageSet, scan: ImageSet, heldout: ImageSet) -> DataReco
         heldout_images=len(heldout),
         heldout_digest=heldout.digest(),
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    found = {"python": platform.python_version(), "torch": torch.__version__}
-    for package in ("mantrap", "numpy", "pillow"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return dict(sorted(found.items()))

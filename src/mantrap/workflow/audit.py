@@ -1,6 +1,5 @@
 """May I deploy this model? Scan it, judge what was found, and write down how."""
 
-import copy
 import datetime as dt
 import platform
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,6 @@ from mantrap.core import (
     Progress,
     ReversedTrigger,
     Rng,
-    spec_of,
 )
 from mantrap.data import check_labels, split
 from mantrap.errors import UsageError
@@ -38,10 +36,12 @@ from mantrap.records import (
 from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
 from mantrap.workflow.evidence import suspect_records
-from mantrap.workflow.plan import Plan, Source
+from mantrap.workflow.naming import by_name
+from mantrap.workflow.plan import Plan, Source, spelled
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
 from mantrap.workflow.verdict import RULE, Judged, decide, judge_labels
+from mantrap.workflow.versions import versions
 
 RECORD_FILE = "audit.json"
 REPORT_FILE = "report.html"
@@ -104,6 +104,7 @@ def audit(
     """
     if not plan.detectors:
         raise UsageError(expected="at least one detector", got="none", remedy="Name a detector.")
+    model, images = by_name(model, images)
     if images.labelled:
         check_labels(images, model.num_classes)
     with ExitStack() as stack:
@@ -111,19 +112,10 @@ def audit(
         if out is not None:
             folder = RunFolder(out, plan.identity(source, model, images))
             stack.enter_context(folder.claimed(fresh=fresh, outputs=(RECORD_FILE, REPORT_FILE)))
-        record = _Audit(_with_names(model, images), images, plan, source, folder, progress).run()
+        record = _Audit(model, images, plan, source, folder, progress).run()
         if folder is not None:
             folder.write(RECORD_FILE, record.to_json())
     return record
-
-
-def _with_names(model: Classifier, images: ImageSet) -> Classifier:
-    """The model with the class names of the images, where it has none of its own and they fit."""
-    if model.class_names != tuple(map(str, range(model.num_classes))) or len(images.class_names) != model.num_classes:
-        return model
-    named = copy.copy(model)
-    named.class_names = images.class_names
-    return named
 
 
 class _Audit:
@@ -155,15 +147,15 @@ class _Audit:
             self.ledger.add("checks", checked.cost + Cost(forward=len(sample)))
         detections = [self._detect(detector, scan, heldout, rng) for detector in self.plan.detectors]
         judged = [judge_labels(detection) for detection in detections]
-        barred = (*checked.barring, *self._partial())
+        barred = (*checked.barring, *self._partial(), *words.unfinished(detections))
         verdict = decide(
             judged,
             other_suspects=any(d.suspects and not d.triggers for d in detections),
             barred=barred,
         )
         suspects = self._suspects(detections, judged, heldout)
-        # The labels of the first detector that has looked at labels one by one; every detection holds its own.
-        first = next((i for i, d in enumerate(detections) if d.triggers), 0)
+        # The labels of the detector that has most to say of them; every detection holds its own.
+        first = max(range(len(judged)), key=lambda i: (any(j.strong for j in judged[i]), len(judged[i]), -i))
         return AuditRecord(
             verdict=verdict,
             verdict_rule=RULE,
@@ -183,7 +175,7 @@ class _Audit:
                 command=self.plan.command,
                 seed=self.plan.seed,
                 detectors=tuple(d.detector for d in detections),
-                versions=assembly.versions(),
+                versions=versions(),
             ),
             cost=self.ledger.records(),
             volatile=Volatile(
@@ -199,7 +191,7 @@ class _Audit:
     def _detect(self, detector: Detector, scan: ImageSet, heldout: ImageSet, rng: Rng) -> Detection:
         memo: Memo = FORGETFUL
         if self.folder is not None:
-            memo = _TimedMemo(self.folder.memo(str(spec_of(detector))), self.watch)
+            memo = _TimedMemo(self.folder.memo(spelled(detector)), self.watch)
         with self.watch.stage(detector.name):
             detection = detector.detect(
                 self.model,

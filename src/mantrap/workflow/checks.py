@@ -47,8 +47,9 @@ _BARRING = ("number of images", "clean accuracy")
 
 
 def _number(images: ImageSet) -> CheckRecord:
-    few = len(images) < FEWEST_IMAGES
-    message = f"{len(images)} images" + (
+    different = len(set(images.content_hashes))
+    few = different < FEWEST_IMAGES
+    message = f"{different} different images" + (
         f": fewer than {FEWEST_IMAGES} say too little for an all-clear." if few else "."
     )
     return CheckRecord(

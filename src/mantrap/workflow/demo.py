@@ -9,6 +9,7 @@ from mantrap.data import load
 from mantrap.detect import NeuralCleanse
 from mantrap.measure import attack_success
 from mantrap.models import Preprocessing, open_model
+from mantrap.models import device as find_device
 from mantrap.poison import AllToOne, Patch, Poison, RandomShare
 from mantrap.records import AuditRecord, Rate
 from mantrap.records.files import sha256_of, write_atomically
@@ -17,11 +18,11 @@ from mantrap.workflow.audit import audit
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.train import new_classifier, train
 
-SIGNS = "signs(classes=10, train=6000, test=2000)"
+SIGNS = "signs(classes=10, size=40, train=5000, test=2000)"
 TARGET = 7
-RECIPE = Recipe(epochs=12, batch_size=64)
-SHORTENED = NeuralCleanse(steps=150, images_per_step=128, batch_size=16, patience=3, early_stop_patience=20)
-"""The paper's search with an eighth of the images a step: good for a demonstration, not for a verdict to rely on."""
+RECIPE = Recipe(epochs=10, batch_size=64)
+SHORTENED = NeuralCleanse(steps=150, images_per_step=96, batch_size=16, patience=3, early_stop_patience=20)
+"""The paper's search with a tenth of the images a step: good for a demonstration, not for a verdict to rely on."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,13 @@ class Shown:
     folder: Path
 
 
-def demo(out: Path, *, seed: int = 0, progress: Progress = SILENT) -> tuple[Shown, Shown]:
-    """Train, plant, audit; resumable as each part is.
+def demo(out: Path, *, seed: int = 0, device: str = "cpu", progress: Progress = SILENT) -> tuple[Shown, Shown]:
+    """Train, plant, audit; what is finished for this seed is not done again.
 
     Args:
         out: Folder for both models and their audits.
         seed: Of all randomness.
+        device: As for :func:`mantrap.models.device`.
         progress: Observer of the work.
 
     Returns:
@@ -62,41 +64,44 @@ def demo(out: Path, *, seed: int = 0, progress: Progress = SILENT) -> tuple[Show
     clean, test = load(SIGNS, split="train"), load(SIGNS, split="test")
     plan = Poison(trigger=Patch(), selection=RandomShare(rate=0.1), relabelling=AllToOne(target=TARGET))
     poisoned = plan.apply(clean, rng=Rng(seed).child("poison"))
+    work = _Work(test, seed, device, progress)
     return (
-        _one("clean", clean, test, None, out / "clean", seed, progress),
-        _one("backdoored", poisoned.data, test, poisoned.truth, out / "backdoored", seed, progress),
+        work.show("clean", clean, None, out / f"seed-{seed}" / "clean"),
+        work.show("backdoored", poisoned.data, poisoned.truth, out / f"seed-{seed}" / "backdoored"),
     )
 
 
-def _one(
-    title: str,
-    images: ImageSet,
-    test: ImageSet,
-    truth: GroundTruth | None,
-    folder: Path,
-    seed: int,
-    progress: Progress,
-) -> Shown:
-    path, rng = folder / "model.safetensors", Rng(seed)
-    if not path.with_suffix(".card.json").exists():
-        fresh = new_classifier("mnist_cnn", images, declared=Preprocessing(), rng=rng)
-        train(fresh, images, path, test=test, recipe=RECIPE, rng=rng, progress=progress)
-    if truth is not None:
-        write_atomically(folder / "truth.json", truth.to_json().encode())
-    model = open_model(path, images_shape=test.shape, device="cpu")
-    record = audit(
-        model,
-        test,
-        plan=Plan(detectors=(SHORTENED,), seed=seed, command="mantrap demo"),
-        source=Source(path.name, sha256_of(path), str(path)),
-        out=folder / "audit",
-        progress=progress,
-    )
-    return Shown(
-        title=title,
-        accuracy=evaluate(model, test),
-        success=None if truth is None else attack_success(model, test, truth),
-        target=None if truth is None else truth.target,
-        record=record,
-        folder=folder,
-    )
+@dataclass(frozen=True)
+class _Work:
+    """What both models have in common."""
+
+    test: ImageSet
+    seed: int
+    device: str
+    progress: Progress
+
+    def show(self, title: str, images: ImageSet, truth: GroundTruth | None, folder: Path) -> Shown:
+        path, rng = folder / "model.safetensors", Rng(self.seed)
+        if not path.with_suffix(".card.json").exists():
+            fresh = new_classifier("mnist_cnn", images, declared=Preprocessing(), rng=rng)
+            fresh.module.to(find_device(self.device))
+            train(fresh, images, path, test=self.test, recipe=RECIPE, rng=rng, progress=self.progress)
+        if truth is not None:
+            write_atomically(folder / "truth.json", truth.to_json().encode())
+        model = open_model(path, images_shape=self.test.shape, device=self.device)
+        record = audit(
+            model,
+            self.test,
+            plan=Plan(detectors=(SHORTENED,), seed=self.seed, command=f"mantrap demo --seed {self.seed}"),
+            source=Source(path.name, sha256_of(path), str(path)),
+            out=folder / "audit",
+            progress=self.progress,
+        )
+        return Shown(
+            title=title,
+            accuracy=evaluate(model, self.test),
+            success=None if truth is None else attack_success(model, self.test, truth),
+            target=None if truth is None else truth.target,
+            record=record,
+            folder=folder,
+        )

@@ -1,9 +1,16 @@
 """What an audit shall do, and with what."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, is_dataclass
 
-from mantrap.core import Classifier, Detector, ImageSet, spec_of
+import torch
+
+from mantrap.core import Classifier, Detector, ImageSet, Rng, spec_of
 from mantrap.records import SCHEMA_VERSION
+from mantrap.workflow.versions import versions
+
+_ASKED = 16
+"""Random images that tell one network from another."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Plan:
 
     Args:
         detectors: Who looks, in this order.
-        labels: Which labels to scan; all where ``None``.
+        labels: Which labels to scan, each once; all where ``None``.
         seed: Of all randomness.
         command: How to run it again, for the record.
     """
@@ -37,6 +44,12 @@ class Plan:
     seed: int = 0
     command: str = ""
 
+    def __post_init__(self) -> None:
+        first = {spelled(d): d for d in self.detectors}
+        object.__setattr__(self, "detectors", tuple(first.values()))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", tuple(sorted(set(self.labels))))
+
     def identity(self, source: Source, model: Classifier, images: ImageSet) -> dict[str, object]:
         """What makes two audits the same, for resuming."""
         return {
@@ -45,7 +58,25 @@ class Plan:
             "model": source.sha256,
             "preprocessing": repr((model.arch, model.input_shape, model.mean, model.std, model.pixel_range)),
             "images": images.digest(),
-            "detectors": [str(spec_of(d)) for d in self.detectors],
+            "network": _behaviour(model),
+            "versions": versions(),
+            "detectors": [spelled(d) for d in self.detectors],
             "labels": None if self.labels is None else list(self.labels),
             "seed": self.seed,
         }
+
+
+def spelled(detector: Detector) -> str:
+    """The spec of a detector, or how one that is no dataclass shows itself."""
+    return str(spec_of(detector)) if is_dataclass(detector) else repr(detector)
+
+
+def _behaviour(model: Classifier) -> str:
+    """A digest of what the network is made of and what it answers: equal weights do not make equal networks."""
+    sha = hashlib.sha256(repr(model.module).encode())
+    asked = torch.rand(_ASKED, *model.input_shape, generator=Rng(0).child("behaviour").torch())
+    with model.frozen(), torch.no_grad():
+        logits = model.module(asked.to(model.device))
+    # Rounded, so that the last bits, which may change with the number of threads, seldom count.
+    sha.update(logits.double().cpu().round(decimals=2).numpy().tobytes())
+    return sha.hexdigest()

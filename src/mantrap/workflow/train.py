@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Spec, build
+from mantrap.data import check_labels
 from mantrap.errors import DataError, UsageError
 from mantrap.models import ARCHITECTURES, Preprocessing, save_model
 from mantrap.records import ModelCard
@@ -78,6 +79,8 @@ def train(
     """
     if out.suffix != _SUFFIX:  # said now, not after the last epoch
         raise UsageError(expected=f"a file name that ends in {_SUFFIX}", got=str(out), remedy="Rename the output.")
+    if test is not None:
+        _check_test(model, test)
     checkpoint = checkpoint_path(out)
     trained = fit(model, images, recipe=recipe, rng=rng.child("fit"), progress=progress, checkpoint=checkpoint)
     record = trained.record
@@ -91,3 +94,14 @@ def train(
 def checkpoint_path(out: Path) -> Path:
     """Where the state of an unfinished training lies."""
     return out.with_suffix(".checkpoint")
+
+
+def _check_test(model: Classifier, test: ImageSet) -> None:
+    """Refuse a test set that the model cannot be measured on before the training, not after it."""
+    if test.shape != model.input_shape or test.labels is None:
+        raise DataError(
+            expected=f"labelled test images of shape {model.input_shape}, as the model takes them",
+            got=f"{'labelled' if test.labelled else 'unlabelled'} ones of shape {test.shape} in {test.name}",
+            remedy="Give another --test.",
+        )
+    check_labels(test, model.num_classes)

@@ -52,9 +52,6 @@ def reasons(
             )
         if len(group) < FEWEST_LABELS:
             said.append(f"Only {len(group)} labels have a norm; comparing them takes at least {FEWEST_LABELS}.")
-        censored = sum(t.censored for t in detection.triggers)
-        if censored:
-            said.append(f"For {censored} labels no trigger was found that works often enough; they have no norm.")
     return (*said, *barred)
 
 
@@ -74,6 +71,19 @@ def _judgement(judged: Judged, model: Classifier, typical: float) -> str:
         f"{name.capitalize()} needs {judged.norm:.1f} pixels, a typical label {typical:.1f}; its trigger {success}. "
         f"Conditions met: {kept}." + (f" Not met: {failed}." if failed else "")
     )
+
+
+def unfinished(detections: Sequence[Detection]) -> tuple[str, ...]:
+    """Searches that say too little of their label, a sentence for each detector: they bar the all-clear."""
+    said: list[str] = []
+    for detection in detections:
+        censored = sum(t.censored for t in detection.triggers)
+        short = sum(t.stopped == "cut short" and not t.censored for t in detection.triggers)
+        if censored:
+            said.append(f"For {censored} labels no trigger was found that works often enough; they have no norm.")
+        if short:
+            said.append(f"For {short} labels the search ran out of steps before the norm had settled.")
+    return tuple(said)
 
 
 def blind_spots(detections: Sequence[Detection], labels: Sequence[int] | None) -> tuple[str, ...]:

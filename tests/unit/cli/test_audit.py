@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from mantrap.cli.options import Declared
+from mantrap.models import Preprocessing
 from mantrap.records import AuditRecord
 from mantrap.report import render_html, render_text
 from tests import stage
@@ -121,3 +123,19 @@ def test_wrong_values_are_usage_and_leave_no_folder(audit, tmp_path, words, mess
     assert err.count("\n") == 1
     assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--mean", "0.1,0.2"], ["--mean", "0.1", "--mean", "0.2"]])
+def test_a_mean_for_each_channel(words):
+    options = Declared(mean=tuple(word for word in words if word != "--mean"))
+    assert options.preprocessing().mean == (0.1, 0.2)
+
+
+def test_a_mean_that_is_no_number(audit, tmp_path):
+    code, _, err = audit(tmp_path / "run", "--mean", "0.1;0.2")
+    assert code == 2
+    assert "--mean with numbers and commas between them" in err
+
+
+def test_nothing_declared_is_nothing():
+    assert Declared().preprocessing() == Preprocessing()

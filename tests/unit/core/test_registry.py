@@ -132,3 +132,8 @@ def test_a_registry_lists_its_kinds_in_order():
     assert "brush" in TOOLS
     assert "name" not in TOOLS
     assert TOOLS.kind("sponge") is Sponge
+
+
+def test_a_file_is_opened_for_no_registry():
+    with pytest.raises(SpecError, match=r"Leave FILE\.py out"):
+        TOOLS.create("mine.py:brush")

@@ -34,6 +34,13 @@ def test_a_pair_of_files(tmp_path: Path, gz):
     assert images.labels.tolist() == LABELS.tolist()
 
 
+def test_the_spelling_with_dots(tmp_path: Path):
+    (tmp_path / "t10k-images.idx3-ubyte").write_bytes(idx(PIXELS))
+    (tmp_path / "t10k-labels.idx1-ubyte").write_bytes(idx(LABELS))
+    for source in (tmp_path, tmp_path / "t10k-images.idx3-ubyte"):
+        assert load(str(source)).labels.tolist() == LABELS.tolist()
+
+
 def test_images_without_labels(tmp_path: Path):
     assert load(str(write(tmp_path, "my", gz=False, labels=False))).labels is None
 

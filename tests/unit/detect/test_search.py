@@ -136,7 +136,7 @@ class TestKept:
 
         assert found.norm == pytest.approx(5.0, rel=1e-4)
         assert not found.censored
-        assert (found.target, found.steps, found.stopped) == (1, 4, "last step")
+        assert (found.target, found.steps, found.stopped) == (1, 4, "cut short")
 
     def test_a_little_smaller_is_smaller(self, search):
         step(search, 9.0, 4, 4)
@@ -179,7 +179,14 @@ class TestKept:
             step(search, 9.0, 0, 0)
             ended.append(search.stopped)
 
-        assert ended == ["", "", "", "last step"]
+        assert ended == ["", "", "", "cut short"]
+
+    def test_a_search_whose_weight_went_both_ways_is_not_cut_short(self, search):
+        search._schedule._went_up = search._schedule._went_down = True
+        for _ in range(4):
+            step(search, 9.0, 0, 0)
+
+        assert search.stopped == "last step"
 
 
 class TestStart:

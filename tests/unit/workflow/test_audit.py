@@ -1,5 +1,6 @@
 """An audit finds what was planted, says so in a record that is whole, and leaves the model as it was."""
 
+import copy
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from torch import nn
 
 from mantrap.core import Classifier, Cost, Detection, ReversedTrigger, Rng
 from mantrap.data import split
@@ -170,12 +172,12 @@ def test_the_model_is_bitwise_unchanged():
 
 
 def test_only_some_labels():
-    record = run(labels=(stage.TARGET, 0, 1, 2))
+    record = run(labels=(stage.TARGET, 0, 1, 2, 0))
     assert [e.label for e in record.labels] == [0, 1, 2, 4]
     # A strong finding stands, though not all labels were looked at.
     assert record.verdict is Verdict.SUSPICIOUS
     assert "Only 4 of 6 labels were scanned." in record.reasons
-    assert "Labels that were not scanned: only 4, 0, 1, 2 were." in record.blind_spots
+    assert "Labels that were not scanned: only 0, 1, 2, 4 were." in record.blind_spots
 
 
 def test_a_scan_of_some_labels_gives_no_all_clear():
@@ -208,7 +210,7 @@ def test_without_labels_the_accuracy_is_skipped_and_said_so(clean):
 def test_few_images_bar_the_all_clear_and_erase_no_finding(planted):
     record = run(planted=planted, images=stage.image_set(96))
     assert check(record, "number of images").status is CheckStatus.WARNED
-    assert any(reason.startswith("96 images: fewer than 100") for reason in record.reasons)
+    assert any(reason.startswith("96 different images: fewer than 100") for reason in record.reasons)
     assert record.verdict is (Verdict.SUSPICIOUS if planted else Verdict.INCONCLUSIVE)
 
 
@@ -340,3 +342,42 @@ def test_a_label_that_the_model_does_not_have(tmp_path):
 
 def test_too_few_images_to_part(tmp_path):
     refused(UsageError, "images for the part 'heldout'", tmp_path, images=stage.image_set(1))
+
+
+def test_a_search_that_ran_out_of_steps_bars_the_all_clear():
+    short = DETECTORS.create("neural_cleanse(steps=6, images_per_step=64)")
+    record = run(planted=False, detectors=(short,))
+    assert record.verdict is not Verdict.NO_EVIDENCE
+    assert {e.stopped for e in record.labels if not e.censored} <= {"cut short"}
+    assert any("ran out of steps" in reason or "no trigger was found" in reason for reason in record.reasons)
+
+
+def test_copies_are_counted_once():
+    few = stage.image_set(12)
+    record = run(planted=False, images=few.subset(list(range(12)) * 10))
+    assert check(record, "number of images").status is CheckStatus.WARNED
+    assert "12 different images" in check(record, "number of images").message
+    assert record.verdict is not Verdict.NO_EVIDENCE
+
+
+def test_a_network_that_answers_otherwise_is_another_run():
+    class Doubled(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return 2 * self.inner(x)
+
+    model, images = stage.model(planted=True), stage.image_set(12)
+    other = copy.copy(model)
+    other.module = Doubled(model.module)
+    plan, source = Plan(detectors=(QUICK,)), Source("m", "0")
+    first, second = (plan.identity(source, m, images) for m in (model, other))
+    assert {k for k in first if first[k] != second[k]} == {"network"}
+
+
+def test_equal_labels_and_detectors_are_asked_once():
+    plan = Plan(detectors=(QUICK, SHORT, DETECTORS.create(stage.QUICK)), labels=(5, 5, 0))
+    assert plan.detectors == (QUICK, SHORT)
+    assert plan.labels == (0, 5)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from mantrap.core import Rng
+from mantrap.data import load
 from mantrap.errors import DataError, OutputError, SpecError
 from mantrap.models import Preprocessing, open_model
 from mantrap.ops.scores import accuracy
@@ -108,3 +109,14 @@ def test_an_unfinished_training_of_another_kind_is_kept(tmp_path):
     with pytest.raises(OutputError, match=r"to belong to this training.*--fresh"):
         run(out, recipe=Recipe(epochs=4, batch_size=32))
     assert checkpoint_path(out).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "test", [load("signs(classes=4, size=20)", limit=8), load("signs(classes=4, size=16)", limit=8).unlabelled()]
+)
+def test_a_test_set_that_does_not_fit_is_refused_before_the_training(tmp_path, test):
+    images = load("signs(classes=4, size=16, train=40)", split="train")
+    model = new_classifier("mlp(hidden=())", images, declared=Preprocessing(), rng=Rng(0))
+    with pytest.raises(DataError, match="Give another --test"):
+        train(model, images, tmp_path / "m.safetensors", test=test, recipe=Recipe(epochs=1), rng=Rng(0))
+    assert list(tmp_path.iterdir()) == []
