@@ -34,4 +34,8 @@ def demo(*, out: Path = Path("mantrap-demo"), running: Running = _RUNNING) -> in
             f"  {shown.record.verdict} (shortened schedule). {shown.record.headline}\n"
             f"  {page}\n"
         )
+    sys.stdout.write(
+        "\nThe rule behind a verdict is provisional: by chance it calls some clean models INCONCLUSIVE, never SUSPICIOUS\n"
+        "without a trigger that is a third of a typical one and works. The reports show the norms of all labels.\n"
+    )
     return 0
