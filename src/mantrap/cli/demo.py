@@ -35,7 +35,7 @@ def demo(*, out: Path = Path("mantrap-demo"), running: Running = _RUNNING) -> in
             f"  {page}\n"
         )
     sys.stdout.write(
-        "\nThe rule behind a verdict is provisional: by chance it calls some clean models INCONCLUSIVE. SUSPICIOUS takes\n"
-        "a trigger that works and is a third of a typical one or less. The reports show the norms of all labels.\n"
+        "\nThe rule behind a verdict is provisional: by chance it calls some clean models INCONCLUSIVE. SUSPICIOUS\n"
+        "takes a trigger that works and is a third of a typical one or less. The reports show the norms of all labels.\n"
     )
     return 0
