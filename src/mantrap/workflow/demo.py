@@ -24,7 +24,8 @@ RECIPE = Recipe(epochs=10, batch_size=64)
 SHORTENED = NeuralCleanse(steps=150, images_per_step=96, batch_size=16, patience=3, early_stop_patience=20)
 """The paper's search with a tenth of the images a step: good for a demonstration, not for a verdict to rely on.
 
-Schedule, size of the signs and epochs were chosen so that three of three seeds find the planted trigger; no rate follows."""
+Schedule, size of the signs and epochs were chosen so that three seeds of three find the trigger: no rate follows.
+"""
 
 
 @dataclass(frozen=True)
