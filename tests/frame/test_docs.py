@@ -1,5 +1,7 @@
 """The documentation is complete: every command, every page, every decision, every fragment has its place."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import tomllib
 import pytest
 
 from mantrap.cli import app
+from mantrap.records import AuditRecord, json_schema
 
 
 def pages(entries):
@@ -74,3 +77,12 @@ def test_every_page_with_an_example_is_run(root):
 
     assert shown
     assert [p.name for p in shown if f"{p.relative_to(root).as_posix()}::" not in collected] == []
+
+
+def test_the_published_schema_is_that_of_the_record(root):
+    """To accept a change: MANTRAP_UPDATE_GOLD=1 pytest tests/frame."""
+    path = root / "docs" / "audit.schema.json"
+    if os.environ.get("MANTRAP_UPDATE_GOLD"):
+        path.write_text(json.dumps(json_schema(AuditRecord), indent=1) + "\n")
+
+    assert json.loads(path.read_text()) == json_schema(AuditRecord)

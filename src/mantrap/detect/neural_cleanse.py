@@ -136,7 +136,7 @@ def reverse_triggers(
         targets: Labels to search for, each in a search of its own.
         settings: Schedule and thresholds.
         rng: Source of randomness; label t draws from ``rng.child("label", target=t)``.
-        progress: Observer; one unit a label.
+        progress: Observer; one unit a label, counted in parts as it goes.
         memo: Finished labels are taken from here and put here.
 
     Returns:
@@ -193,8 +193,9 @@ def _side_by_side(model: Classifier, group: list["TriggerSearch"], stage: Stage)
             for search in active:
                 search.update()
         for search in active:
+            before = search.share_done
             search.end_step()
-            stage.advance(1 if search.stopped else 0, f"label {search.target}, step {search.step}")
+            stage.advance(search.share_done - before, f"label {search.target}, step {search.step}")
         yield from (search for search in active if search.stopped)
         active = [search for search in active if not search.stopped]
 

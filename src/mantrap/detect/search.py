@@ -80,6 +80,7 @@ class TriggerSearch:
         self._hits = self._shown = 0
         self._norms: list[float] = []
         self.images_seen = self.step = 0
+        self.share_done = 0.0  # an estimate that never falls and is 1 at the end
         self.stopped = ""
 
     @property
@@ -133,6 +134,8 @@ class TriggerSearch:
             self.stopped = STOPPED[0] if self._schedule.settled else STOPPED[2]
         else:
             self._schedule.adapt(works=works)
+        left = 0 if self.stopped else min(self._schedule.steps_left, self.settings.steps - self.step)
+        self.share_done = max(self.share_done, self.step / (self.step + left))
 
     def result(self) -> ReversedTrigger:
         """The smallest trigger that worked, or the last one tried, marked as censored."""
@@ -163,6 +166,11 @@ class CostSchedule:
     def settled(self) -> bool:
         """Whether the weight went both ways."""
         return self._went_up and self._went_down
+
+    @property
+    def steps_left(self) -> int:
+        """Fewest steps before the search can end early: an estimate for whoever waits."""
+        return max(1, self._settings.early_stop_patience - self._idle)
 
     def adapt(self, *, works: bool) -> None:
         """Change the weight after a step that worked or did not."""

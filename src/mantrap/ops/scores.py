@@ -6,7 +6,7 @@ import torch
 
 from mantrap.core import Classifier, ImageSet
 from mantrap.core.shapes import Images, Labels
-from mantrap.errors import DataError
+from mantrap.errors import DataError, FailedError
 from mantrap.ops.intervals import wilson
 from mantrap.records import Rate
 
@@ -14,10 +14,25 @@ BATCH = 256
 
 
 def predictions(model: Classifier, images: ImageSet, *, batch_size: int = BATCH) -> Labels:
-    """The class that the model gives each image, [n]. The model is frozen meanwhile."""
+    """The class that the model gives each image, [n]. The model is frozen meanwhile.
+
+    Raises:
+        FailedError: The model's output is not finite.
+    """
     with model.frozen(), torch.no_grad():
-        answers = [model.logits(b.images.to(model.device)).argmax(1).cpu() for b in images.batches(batch_size)]
-    return torch.cat(answers)
+        return torch.cat([_classes(model, batch.images) for batch in images.batches(batch_size)])
+
+
+def _classes(model: Classifier, images: Images) -> Labels:
+    """The largest logit's class, on the CPU; of logits that are no numbers there is none."""
+    logits = model.logits(images.to(model.device))
+    if not bool(logits.isfinite().all()):
+        raise FailedError(
+            expected="finite logits",
+            got="infinite ones, or some that are no numbers",
+            remedy="Check the model's declared preprocessing and its weights.",
+        )
+    return logits.argmax(1).cpu()
 
 
 def accuracy(model: Classifier, images: ImageSet, *, batch_size: int = BATCH) -> Rate:
@@ -61,6 +76,7 @@ def trigger_success(
 
     Raises:
         DataError: Every image belongs to the target class.
+        FailedError: The model's output is not finite.
     """
     others = (source_classes(model, images) if sources is None else sources) != target
     if not bool(others.any()):
@@ -72,6 +88,6 @@ def trigger_success(
     hits = 0
     with model.frozen(), torch.no_grad():
         for batch in images.batches(batch_size):
-            outcome = model.logits(apply(batch.images.to(model.device))).argmax(1).cpu()
+            outcome = _classes(model, apply(batch.images.to(model.device)))
             hits += int(((outcome == target) & others[list(batch.index)]).sum())
     return wilson(hits, int(others.sum()))

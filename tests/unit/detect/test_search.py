@@ -181,6 +181,17 @@ class TestKept:
 
         assert ended == ["", "", "", "cut short"]
 
+    def test_the_share_done_grows_to_1_and_never_falls(self):
+        search = make(SearchSettings(steps=40, images_per_step=4, batch_size=4, patience=1, early_stop_patience=3))
+        shares = [search.share_done]
+        while not search.stopped:  # a smaller norm in every fourth step puts the early stop off
+            step(search, 9.0 - search.step // 4, 4 if search.step % 2 else 0)
+            shares.append(search.share_done)
+
+        assert shares == sorted(shares)
+        assert (shares[0], shares[-1]) == (0, 1)
+        assert any(0 < share < 1 for share in shares)
+
     def test_a_search_whose_weight_went_both_ways_is_not_cut_short(self, search):
         search._schedule._went_up = search._schedule._went_down = True
         for _ in range(4):

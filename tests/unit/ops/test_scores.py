@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mantrap.core import Classifier, ImageSet
-from mantrap.errors import DataError
+from mantrap.errors import DataError, FailedError
 from mantrap.ops.scores import accuracy, predictions, source_classes, trigger_success
 
 LABELS = [0, 1, 2, 0, 1, 2, 2]
@@ -113,3 +113,17 @@ def test_no_gradient_is_kept_and_the_mode_stays(model, images):
     assert kept == [False]
     assert model.module.training
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_have_no_class(images, bad):
+    class Broken(nn.Module):
+        def forward(self, pixels: Tensor) -> Tensor:
+            return pixels.mean((2, 3)) * bad
+
+    broken = Classifier(Broken(), input_shape=(3, 2, 2), num_classes=3)
+
+    with pytest.raises(FailedError, match="finite logits"):
+        predictions(broken, images)
+    with pytest.raises(FailedError, match="finite logits"):
+        trigger_success(broken, images, brighten(1, 1.0), 1, sources=images.labels)
