@@ -121,7 +121,8 @@ def run(cell: Cell) -> CellResult:
     planted = "(clean)" if cell.target is None else f"(planted by others, target {cell.target})"
     if cell.recipe and cell.target is not None:
         truth = GroundTruth.from_json((folder / "truth.json").read_text())
-        attack, planted = attack_success(model, test, truth), f"{truth.trigger}, {truth.relabelling}"
+        (backdoor,) = truth.backdoors
+        attack, planted = attack_success(model, test, truth), f"{backdoor.trigger}, {backdoor.relabelling}"
     return CellResult(
         name=cell.name,
         accuracy=evaluate(model, test),

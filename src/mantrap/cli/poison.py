@@ -34,22 +34,20 @@ def poison(
         Print the truth on stdout, and nothing else.
     """
     from mantrap.core import Rng  # noqa: PLC0415 - torch
-    from mantrap.poison import RELABELLINGS, SELECTIONS, TRIGGERS, Poison  # noqa: PLC0415 - torch
+    from mantrap.poison import plan  # noqa: PLC0415 - torch
     from mantrap.workflow.poison import poison as run  # noqa: PLC0415 - torch
-    from mantrap.workflow.poison import truth_path  # noqa: PLC0415 - torch
+    from mantrap.workflow.truths import truth_path  # noqa: PLC0415 - torch
 
-    plan = Poison(
-        trigger=TRIGGERS.create(trigger),
-        selection=SELECTIONS.create(selection),
-        relabelling=RELABELLINGS.create(relabelling),
-    )
+    what = plan(trigger, selection, relabelling)
     found = images.load(split="train", seed=running.seed)
-    truth = run(found, out, plan=plan, rng=Rng(running.seed).child("poison"))
+    truth = run(found, out, plan=what, rng=Rng(running.seed).child("poison"))
     if json:
         sys.stdout.write(truth.to_json())
-    else:
+        return 0
+    for backdoor in truth.backdoors:
         sys.stdout.write(
-            f"{out}: {len(truth.poisoned)} of {len(found)} images carry {truth.trigger} and {truth.relabelling}\n"
-            f"The truth is in {truth_path(out)}; keep it from whoever defends.\n"
+            f"{out}: {len(backdoor.poisoned)} of {len(found)} images carry {backdoor.training_trigger} and"
+            f" {backdoor.relabelling}\n"
         )
+    sys.stdout.write(f"The truth is in {truth_path(out)}; keep it from whoever defends.\n")
     return 0

@@ -1,21 +1,38 @@
-"""What an attacker knows and a defender must never see: which images were poisoned, and how."""
+"""What an attacker knows and a defender must never see: which images were poisoned, how, and to what end."""
 
 from mantrap.records.base import SCHEMA_VERSION, Record
+
+
+class Backdoor(Record):
+    """One trigger and what it is meant to do.
+
+    ``trigger`` is the spec of what goes on an image when the attack is used, ``training_trigger`` of what the training
+    images carry; for most attacks they are the same. ``relabelling`` says which images are attacked and what their
+    outcome shall be; ``target`` is the one label it leads to, where there is one. ``poisoned`` and ``covers`` are
+    indices into the poisoned set; a cover carries the trigger and keeps its label.
+    """
+
+    trigger: str
+    relabelling: str
+    target: int | None
+    training_trigger: str
+    selection: str = ""
+    poisoned: tuple[int, ...] = ()
+    covers: tuple[int, ...] = ()
 
 
 class GroundTruth(Record):
     """The answer to an exam: kept in a file of its own, read by ``measure`` alone.
 
-    ``poisoned`` are indices into the poisoned set. ``target`` is the label of an all-to-one backdoor, else ``None``.
+    ``tensors_sha256`` is the digest of the file with what the attack learned, such as a generator's weights; it lies
+    beside this one. Attacks that learn nothing have none.
     """
 
     schema_version: str = SCHEMA_VERSION
     kind: str = "ground_truth"
-    trigger: str
-    selection: str
-    relabelling: str
-    target: int | None
+    attack: str
     seed: int
-    poisoned: tuple[int, ...]
-    clean_digest: str
-    poisoned_digest: str
+    backdoors: tuple[Backdoor, ...]
+    clean_digest: str = ""
+    poisoned_digest: str = ""
+    tensors_sha256: str = ""

@@ -1,30 +1,170 @@
 """How well a planted backdoor works: the one place that reads the truth."""
 
-from mantrap.core import Classifier, ImageSet, Rng
-from mantrap.core.truth import GroundTruth
-from mantrap.errors import UsageError
-from mantrap.ops.scores import trigger_success
-from mantrap.poison import TRIGGERS
-from mantrap.records import Rate
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mantrap.core import Classifier, ImageSet, PixelSource, Rng, Trigger
+from mantrap.core.shapes import Labels
+from mantrap.core.truth import Backdoor, GroundTruth
+from mantrap.errors import DataError, UsageError
+from mantrap.ops.intervals import wilson
+from mantrap.ops.scores import predictions, source_classes
+from mantrap.ops.similarity import largest_change, psnr, ssim
+from mantrap.poison import RELABELLINGS, put_on, ready
+from mantrap.records import AttackMeasure, Rate, Stealth
+
+NO_TENSORS: Mapping[str, Tensor] = {}
+_LOOKED_AT = 256
+"""Images that stealth is measured on."""
 
 
-def attack_success(model: Classifier, images: ImageSet, truth: GroundTruth) -> Rate:
-    """Share of clean images of other classes that the true trigger sends to the true target.
+def measure_attack(
+    model: Classifier,
+    images: ImageSet,
+    truth: GroundTruth,
+    *,
+    tensors: Mapping[str, Tensor] = NO_TENSORS,
+    clean_model: Classifier | None = None,
+) -> tuple[AttackMeasure, ...]:
+    """What each planted backdoor does to clean test images.
 
     Args:
         model: The backdoored classifier.
-        images: Clean test images, best with labels; images of the target class do not count.
+        images: Clean test images, best with labels; where they have none, the model's own answer is an image's class.
         truth: What was planted.
+        tensors: What the attack learned, as it came with the truth.
+        clean_model: A model of the same recipe without the backdoor, to show what the trigger does by itself.
 
     Returns:
-        The rate with its Wilson interval.
+        For each backdoor the rates with their Wilson intervals. Success is over the images that the attack is aimed at:
+        those of the target class do not count where there is one. Robust accuracy is the share of the same images that
+        keep their class under the trigger.
 
     Raises:
-        UsageError: The backdoor has no single target.
+        DataError: There is no image that the attack is aimed at.
     """
-    if truth.target is None:
-        raise UsageError(
-            expected="a backdoor with one target", got=truth.relabelling, remedy="Measure all-to-one backdoors only."
+    labels = source_classes(model, images)
+    return tuple(
+        _measure(
+            model,
+            images,
+            labels,
+            backdoor,
+            _Triggered(
+                images.source, trigger_of(truth, number, tensors), Rng(truth.seed).child("measure", which=number)
+            ),
+            clean_model,
         )
-    trigger, rng = TRIGGERS.create(truth.trigger), Rng(truth.seed).child("measure")
-    return trigger_success(model, images, lambda batch: trigger(batch, rng=rng), truth.target)
+        for number, backdoor in enumerate(truth.backdoors)
+    )
+
+
+def attack_success(
+    model: Classifier, images: ImageSet, truth: GroundTruth, *, tensors: Mapping[str, Tensor] = NO_TENSORS
+) -> Rate:
+    """Success of the one backdoor that was planted; see :func:`measure_attack`.
+
+    Raises:
+        UsageError: There are several.
+    """
+    if len(truth.backdoors) != 1:
+        raise UsageError(
+            expected="one backdoor",
+            got=f"{len(truth.backdoors)} in {truth.attack}",
+            remedy="Use measure_attack, which measures each.",
+        )
+    return measure_attack(model, images, truth, tensors=tensors)[0].success
+
+
+def trigger_of(truth: GroundTruth, number: int, tensors: Mapping[str, Tensor]) -> Trigger:
+    """The trigger of a planted backdoor, ready to be put on images.
+
+    Raises:
+        UsageError: The tensors that it needs are not there.
+    """
+    own = {name.partition(".")[2]: t for name, t in tensors.items() if name.partition(".")[0] == str(number)}
+    try:
+        return ready(truth.backdoors[number].trigger, own)
+    except KeyError as error:
+        raise UsageError(
+            expected=f"the tensor {error} of {truth.backdoors[number].trigger}",
+            got=f"{sorted(own) or 'none'}",
+            remedy="Give the tensors that lie beside the truth.",
+        ) from error
+
+
+def _measure(
+    model: Classifier,
+    images: ImageSet,
+    labels: Labels,
+    backdoor: Backdoor,
+    triggered: "_Triggered",
+    clean_model: Classifier | None,
+) -> AttackMeasure:
+    aim = RELABELLINGS.create(backdoor.relabelling)
+    attacked = aim.attacked(labels)
+    if not bool(attacked.any()):
+        raise DataError(
+            expected=f"images in {images.name} that {backdoor.relabelling} is aimed at",
+            got=f"{len(images)} that it is not",
+            remedy="Give images of other classes as well.",
+        )
+    stamped = images.over(triggered)
+
+    def wanted(who: Classifier) -> tuple[Labels, Tensor]:
+        outcomes = predictions(who, stamped)
+        return outcomes, aim.succeeds(outcomes, labels, num_classes=model.num_classes)
+
+    outcomes, reached = wanted(model)
+    bystanders = ~attacked if aim.target is None else ~attacked & (labels != aim.target)
+    return AttackMeasure(
+        trigger=backdoor.trigger,
+        relabelling=backdoor.relabelling,
+        target=backdoor.target,
+        success=_rate(reached, attacked),
+        robust_accuracy=_rate(outcomes == labels, attacked),
+        clean_model_success=None if clean_model is None else _rate(wanted(clean_model)[1], attacked),
+        bystanders=_rate(reached, bystanders) if bool(bystanders.any()) else None,
+        stealth=_stealth(images, stamped, attacked),
+    )
+
+
+def _rate(hits: Tensor, among: Tensor) -> Rate:
+    return wilson(int((hits & among).sum()), int(among.sum()))
+
+
+def _stealth(images: ImageSet, stamped: ImageSet, attacked: Tensor) -> Stealth:
+    index = torch.nonzero(attacked).flatten()[:_LOOKED_AT].tolist()
+    before, after = images.images(index), stamped.images(index)
+    ratio = float(psnr(before, after).mean())
+    return Stealth(
+        images=len(index),
+        ssim=float(ssim(before, after).mean()),
+        psnr=ratio if math.isfinite(ratio) else None,
+        largest_change=float(largest_change(before, after).max()),
+        l2=float((before - after).flatten(1).norm(dim=1).mean()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Triggered:
+    """Pixels of another source with the trigger on every image; what is read at once shares a stream."""
+
+    source: PixelSource
+    trigger: Trigger
+    rng: Rng
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.source.shape
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, index: Sequence[int]) -> Tensor:
+        rng = self.rng.child("images", first=index[0], count=len(index))
+        return put_on(self.source.read(index), self.trigger, rng)

@@ -1,14 +1,31 @@
-"""Plant backdoors in training sets: triggers, selections and relabellings that combine freely."""
+"""Plant backdoors: in training sets, by triggers, selections and relabellings that combine freely, and in models."""
 
-from mantrap.core import Registry
-from mantrap.core.attack import NamedTrigger, Relabelling, Selection
-from mantrap.poison.patch import Patch
-from mantrap.poison.poison import Poison
-from mantrap.poison.relabellings import AllToOne
-from mantrap.poison.selections import RandomShare
+from mantrap.poison.attacks import ATTACKS, BadNets, Combined
+from mantrap.poison.plan import PREPARATIONS, RELABELLINGS, SELECTIONS, plan
+from mantrap.poison.poison import Poison, apply_all, put_on
+from mantrap.poison.relabellings import AllToAll, AllToOne, CleanLabel, SourceSpecific, Untargeted
+from mantrap.poison.selections import Exactly, RandomShare
+from mantrap.poison.triggers import TRIGGERS, Patch, ready
 
-TRIGGERS: Registry[NamedTrigger] = Registry("trigger", [Patch])
-SELECTIONS: Registry[Selection] = Registry("selection", [RandomShare])
-RELABELLINGS: Registry[Relabelling] = Registry("relabelling", [AllToOne])
-
-__all__ = ["RELABELLINGS", "SELECTIONS", "TRIGGERS", "AllToOne", "Patch", "Poison", "RandomShare"]
+__all__ = [
+    "ATTACKS",
+    "PREPARATIONS",
+    "RELABELLINGS",
+    "SELECTIONS",
+    "TRIGGERS",
+    "AllToAll",
+    "AllToOne",
+    "BadNets",
+    "CleanLabel",
+    "Combined",
+    "Exactly",
+    "Patch",
+    "Poison",
+    "RandomShare",
+    "SourceSpecific",
+    "Untargeted",
+    "apply_all",
+    "plan",
+    "put_on",
+    "ready",
+]

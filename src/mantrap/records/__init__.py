@@ -1,5 +1,6 @@
 """Plain, frozen, torch-free values with a versioned JSON form: what a report is made of."""
 
+from mantrap.records.attacks import AttackMeasure, Stealth
 from mantrap.records.audit import (
     AuditRecord,
     CheckRecord,
@@ -25,6 +26,7 @@ from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
 
 __all__ = [
     "SCHEMA_VERSION",
+    "AttackMeasure",
     "AuditRecord",
     "CheckRecord",
     "CheckStatus",
@@ -43,6 +45,7 @@ __all__ = [
     "Reproduction",
     "StageCost",
     "StageTime",
+    "Stealth",
     "SuspectRecord",
     "TrainingRecord",
     "Verdict",

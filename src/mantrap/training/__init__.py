@@ -3,7 +3,20 @@
 from mantrap.training.augment import AUGMENTATIONS
 from mantrap.training.evaluate import evaluate
 from mantrap.training.fit import Recipe, Trained, fit
+from mantrap.training.objectives import CROSS_ENTROPY, BatchLoss, Objective, entropy
 from mantrap.training.optimizers import OPTIMIZERS
 from mantrap.training.schedules import SCHEDULES
 
-__all__ = ["AUGMENTATIONS", "OPTIMIZERS", "SCHEDULES", "Recipe", "Trained", "evaluate", "fit"]
+__all__ = [
+    "AUGMENTATIONS",
+    "CROSS_ENTROPY",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "BatchLoss",
+    "Objective",
+    "Recipe",
+    "Trained",
+    "entropy",
+    "evaluate",
+    "fit",
+]

@@ -3,18 +3,20 @@
 import copy
 import io
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch import nn
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Stage, require, spec_of
-from mantrap.errors import DataError, FailedError, OutputError
+from mantrap.errors import DataError, FailedError, OutputError, UsageError
 from mantrap.records import EpochRecord, TrainingRecord
 from mantrap.records.files import write_atomically
 from mantrap.training.augment import AUGMENTATIONS
+from mantrap.training.objectives import CROSS_ENTROPY, BatchLoss, Objective
 from mantrap.training.optimizers import OPTIMIZERS
 from mantrap.training.schedules import SCHEDULES
 
@@ -31,6 +33,8 @@ class Recipe:
         augment: Spec of an augmentation.
         tolerance: An epoch improves when its mean loss is lower than the best by more than this.
         patience: Epochs without improvement after which the training has converged; 0 never stops early.
+        layers: Names of the layers to train, with all below them, as in ``named_modules()``; all where empty. The
+            others keep their weights and their batch statistics.
     """
 
     name: ClassVar[str] = "recipe"
@@ -42,6 +46,7 @@ class Recipe:
     augment: str = "none"
     tolerance: float = 1e-4
     patience: int = 0
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0)):
@@ -55,10 +60,11 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained classifier and how it came about."""
+    """A trained classifier, how it came about, and the networks that were trained along with it."""
 
     model: Classifier
     record: TrainingRecord
+    companions: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 def fit(
@@ -67,10 +73,11 @@ def fit(
     *,
     recipe: Recipe,
     rng: Rng,
+    objective: Objective = CROSS_ENTROPY,
     progress: Progress = SILENT,
     checkpoint: Path | None = None,
 ) -> Trained:
-    """Minimise the cross-entropy on labelled images.
+    """Minimise an objective, the cross-entropy where nothing else is said, on labelled images.
 
     The model that comes in is not changed. The same model, images, recipe and seed give the same weights on the same
     machine and number of threads, whether the training ran through or was killed and resumed after any epoch.
@@ -79,7 +86,8 @@ def fit(
         model: Where to start; on the device to train on.
         images: Labelled images.
         recipe: How to train.
-        rng: Source of randomness for order, augmentation and dropout.
+        rng: Source of randomness for order, augmentation, dropout and objective.
+        objective: What to minimise.
         progress: Observer; one unit an epoch.
         checkpoint: File that keeps the state after every epoch, and from which a killed training goes on.
 
@@ -90,6 +98,7 @@ def fit(
         DataError: No labels, or labels outside the model's classes.
         FailedError: The loss is not finite any more.
         OutputError: The checkpoint belongs to another training.
+        UsageError: The recipe names layers that the model does not have.
     """
     if images.labels is None or int(images.labels.max()) >= model.num_classes:
         got = "no labels" if images.labels is None else f"label {int(images.labels.max())}"
@@ -98,7 +107,7 @@ def fit(
             got=got,
             remedy="Give labels that fit the model, or train a model with more classes.",
         )
-    run = _Run(model, images, recipe, rng)
+    run = _Run(model, images, recipe, rng, objective)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     with progress.stage("train", recipe.epochs) as stage:
@@ -107,20 +116,35 @@ def fit(
             run.one_epoch(stage)
             if checkpoint is not None:
                 run.keep(checkpoint)
-    run.model.module.eval()
-    return Trained(run.model, run.record())
+    run.finish()
+    return Trained(run.model, run.record(), run.companions)
 
 
 class _Run:
     """The state of one training between two epochs; it owns a copy of the model."""
 
-    def __init__(self, model: Classifier, images: ImageSet, recipe: Recipe, rng: Rng) -> None:
+    def __init__(self, model: Classifier, images: ImageSet, recipe: Recipe, rng: Rng, objective: Objective) -> None:
         self.model = copy.copy(model)
         self.model.module = copy.deepcopy(model.module)
-        self.images, self.recipe, self.rng = images, recipe, rng
+        self.images, self.recipe, self.rng, self.objective = images, recipe, rng, objective
         self.epochs: list[EpochRecord] = []
-        self.identity = f"{model.digest()} {images.digest()} {spec_of(recipe)} {rng}"
-        self.optimizer = OPTIMIZERS.create(recipe.optimizer).build(self.model.module.parameters())
+        self.identity = f"{model.digest()} {images.digest()} {spec_of(recipe)} {rng} {objective.identity}"
+        self.resting = _resting(self.model.module, recipe.layers)
+        own = [p for layer in self.resting for p in layer.parameters(recurse=False)]
+        self.at_rest = [p for p in own if p.requires_grad]
+        for parameter in self.at_rest:
+            parameter.requires_grad_(False)
+        known = {id(p) for p in own}
+        trained = [p for p in self.model.module.parameters() if id(p) not in known]
+        if not trained:
+            raise UsageError(
+                expected=f"layers with weights in {recipe.layers}", got="none that has any", remedy="Name other layers."
+            )
+        self.optimizer = OPTIMIZERS.create(recipe.optimizer).build(trained)
+        self.companions = {k: copy.deepcopy(v).to(model.device) for k, v in objective.companions.items()}
+        self.optimizers = [self.optimizer]
+        if along := [p for companion in self.companions.values() for p in companion.parameters()]:
+            self.optimizers.append(OPTIMIZERS.create(objective.companion_optimizer).build(along))
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.schedule = SCHEDULES.create(recipe.schedule)
         self.augment = AUGMENTATIONS.create(recipe.augment)
@@ -140,13 +164,18 @@ class _Run:
         rng = self.rng.child("epoch", number=epoch)
         order = torch.randperm(len(self.images), generator=rng.child("order").torch()).tolist()
         noise = rng.child("augment").torch()
-        loss_sum, hits = 0.0, 0
+        loss_sum, hits, answers = 0.0, 0, 0
         self.model.module.train()
+        for companion in self.companions.values():
+            companion.train()
+        for layer in self.resting:
+            layer.training = False
         with rng.child("dropout").as_global():
             for number, start in enumerate(range(0, len(order), size)):
                 self._set_rate(epoch * self.steps_per_epoch + number)
-                loss, right = self._update(order[start : start + size], noise)
-                loss_sum, hits = loss_sum + loss, hits + right
+                batch = self._update(order[start : start + size], noise, rng.child("batch", number=number))
+                loss_sum += float(batch.loss.detach()) * len(order[start : start + size])
+                hits, answers = hits + batch.hits, answers + batch.total
                 share = min(size, len(order) - start) / len(order)
                 stage.advance(share, f"epoch {epoch + 1}, loss {loss_sum / min(start + size, len(order)):.4f}")
         mean = loss_sum / len(order)
@@ -154,31 +183,40 @@ class _Run:
             raise FailedError(
                 expected="a finite loss", got=f"{mean} in epoch {epoch + 1}", remedy="Lower the learning rate."
             )
-        self.epochs.append(EpochRecord(epoch=epoch + 1, loss=mean, accuracy=hits / len(order)))
+        self.epochs.append(EpochRecord(epoch=epoch + 1, loss=mean, accuracy=hits / answers))
 
-    def _update(self, index: list[int], noise: torch.Generator) -> tuple[float, int]:
-        """One step of the optimiser; returns the summed loss and the number of images that were right before it."""
+    def _update(self, index: list[int], noise: torch.Generator, rng: Rng) -> BatchLoss:
+        """One step of the optimisers; returns what the batch was like before it."""
         assert self.images.labels is not None
         device = self.model.device
         pixels = self.augment(self.images.images(index).to(device), generator=noise)
         labels = self.images.labels[index].to(device)
-        logits = self.model.logits(pixels)
-        loss = cross_entropy(logits, labels)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return float(loss.detach()) * len(index), int((logits.detach().argmax(1) == labels).sum())
+        batch = self.objective.loss(self.model, pixels, labels, companions=self.companions, rng=rng)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        batch.loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return batch
 
     def _set_rate(self, step: int) -> None:
         factor = self.schedule.factor(step, self.recipe.epochs * self.steps_per_epoch, self.steps_per_epoch)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
 
+    def finish(self) -> None:
+        """Bring everything into the state that whoever uses it expects."""
+        for parameter in self.at_rest:
+            parameter.requires_grad_(True)
+        for module in (self.model.module, *self.companions.values()):
+            module.eval()
+
     def keep(self, path: Path) -> None:
         state: dict[str, Any] = {
             "identity": self.identity,
             "model": self.model.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "companions": {name: companion.state_dict() for name, companion in self.companions.items()},
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "epochs": [asdict(e) for e in self.epochs],
         }
         buffer = io.BytesIO()
@@ -200,7 +238,10 @@ class _Run:
                 remedy="Choose another output, or start over with --fresh.",
             )
         self.model.module.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for name, companion in self.companions.items():
+            companion.load_state_dict(state["companions"][name])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.epochs = [EpochRecord(**e) for e in state["epochs"]]
 
     def record(self) -> TrainingRecord:
@@ -215,3 +256,18 @@ class _Run:
             test_accuracy=None,
             test_name=None,
         )
+
+
+def _resting(module: nn.Module, layers: tuple[str, ...]) -> list[nn.Module]:
+    """The modules whose own weights and batch statistics stay as they are: all but those layers and all below them."""
+    names = dict(module.named_modules())
+    missing = [name for name in layers if name not in names]
+    if missing:
+        raise UsageError(
+            expected=f"layers out of {', '.join(name for name in names if name)}",
+            got=f"{missing}",
+            remedy="Name layers of the model in the recipe.",
+        )
+    if not layers:
+        return []
+    return [m for name, m in names.items() if not any(f"{name}.".startswith(f"{layer}.") for layer in layers)]

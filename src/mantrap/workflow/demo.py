@@ -104,7 +104,7 @@ class _Work:
             title=title,
             accuracy=evaluate(model, self.test),
             success=None if truth is None else attack_success(model, self.test, truth),
-            target=None if truth is None else truth.target,
+            target=None if truth is None else TARGET,
             record=record,
             folder=folder,
         )

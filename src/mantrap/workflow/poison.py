@@ -5,16 +5,26 @@ from pathlib import Path
 
 import numpy as np
 
-from mantrap.core import ImageSet, Rng
+from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng
+from mantrap.core.attack import DataAttack
 from mantrap.core.truth import GroundTruth
 from mantrap.errors import UsageError
 from mantrap.poison import Poison
 from mantrap.records.files import write_atomically
+from mantrap.workflow.truths import save_truth
 
 _SUFFIX = ".npz"
 
 
-def poison(images: ImageSet, out: Path, *, plan: Poison, rng: Rng) -> GroundTruth:
+def poison(
+    images: ImageSet,
+    out: Path,
+    *,
+    plan: Poison | DataAttack,
+    model: Classifier | None = None,
+    rng: Rng,
+    progress: Progress = SILENT,
+) -> GroundTruth:
     """Poison a training set and write it as ``NAME.npz``; the truth goes into ``NAME.truth.json``.
 
     The .npz holds ``x_train`` [n, h, w, c] as uint8, ``y_train`` and ``class_names``, and opens everywhere.
@@ -26,17 +36,12 @@ def poison(images: ImageSet, out: Path, *, plan: Poison, rng: Rng) -> GroundTrut
     """
     if out.suffix != _SUFFIX:
         raise UsageError(expected=f"a file name that ends in {_SUFFIX}", got=str(out), remedy="Rename the output.")
-    poisoned = plan.apply(images, rng=rng)
+    poisoned = plan.apply(images, model=model, rng=rng, progress=progress)
     pixels = (poisoned.data.images() * 255).round().byte().permute(0, 2, 3, 1).numpy()
     assert poisoned.data.labels is not None
     buffer = io.BytesIO()
     names = {"class_names": np.array(images.class_names)} if images.class_names else {}
     np.savez_compressed(buffer, allow_pickle=False, x_train=pixels, y_train=poisoned.data.labels.numpy(), **names)
-    write_atomically(truth_path(out), poisoned.truth.to_json().encode())
+    truth = save_truth(out, poisoned.truth, poisoned.tensors)
     write_atomically(out, buffer.getvalue())
-    return poisoned.truth
-
-
-def truth_path(out: Path) -> Path:
-    """Where the truth about a poisoned set lies."""
-    return out.with_suffix(".truth.json")
+    return truth

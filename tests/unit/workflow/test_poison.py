@@ -8,7 +8,8 @@ from mantrap.core.truth import GroundTruth
 from mantrap.data import load
 from mantrap.errors import DataError, OutputError, UsageError
 from mantrap.poison import AllToOne, Patch, Poison, RandomShare
-from mantrap.workflow.poison import poison, truth_path
+from mantrap.workflow.poison import poison
+from mantrap.workflow.truths import truth_path
 from tests import stage
 
 PLAN = Poison(trigger=Patch(size=2), selection=RandomShare(rate=0.1), relabelling=AllToOne(target=3))
