@@ -47,20 +47,12 @@ def measure_attack(
     Raises:
         DataError: There is no image that the attack is aimed at.
     """
-    labels = source_classes(model, images)
-    return tuple(
-        _measure(
-            model,
-            images,
-            labels,
-            backdoor,
-            _Triggered(
-                images.source, trigger_of(truth, number, tensors), Rng(truth.seed).child("measure", which=number)
-            ),
-            clean_model,
-        )
-        for number, backdoor in enumerate(truth.backdoors)
-    )
+    labels, rng = source_classes(model, images), Rng(truth.seed).child("measure")
+    measures: list[AttackMeasure] = []
+    for number, backdoor in enumerate(truth.backdoors):
+        source = _Triggered(images.source, trigger_of(truth, number, tensors), rng.child("backdoor", number=number))
+        measures.append(_measure(model, images.over(source), images, labels, backdoor, clean_model))
+    return tuple(measures)
 
 
 def attack_success(
@@ -99,10 +91,10 @@ def trigger_of(truth: GroundTruth, number: int, tensors: Mapping[str, Tensor]) -
 
 def _measure(
     model: Classifier,
+    stamped: ImageSet,
     images: ImageSet,
     labels: Labels,
     backdoor: Backdoor,
-    triggered: "_Triggered",
     clean_model: Classifier | None,
 ) -> AttackMeasure:
     aim = RELABELLINGS.create(backdoor.relabelling)
@@ -113,7 +105,6 @@ def _measure(
             got=f"{len(images)} that it is not",
             remedy="Give images of other classes as well.",
         )
-    stamped = images.over(triggered)
 
     def wanted(who: Classifier) -> tuple[Labels, Tensor]:
         outcomes = predictions(who, stamped)
