@@ -34,6 +34,8 @@ def others(value: Any, hint: Any) -> Iterator[Any]:
         yield not value
     elif isinstance(value, int | float):
         yield from (value + 1, value * 2, value + 6, value / 2, value + 0.25)
+    elif value == () and typing.get_args(hint):
+        yield {int: (1, 2), float: (0.25, 0.5), str: ("a", "b")}[typing.get_args(hint)[0]]
     elif isinstance(value, tuple):
         yield from (value * 2, tuple(v / 2 for v in value))
     elif isinstance(value, str):

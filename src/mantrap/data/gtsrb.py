@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from mantrap.core import ImageSet
+from mantrap.data.choice import ChosenClasses
 from mantrap.data.npz import Arrays, as_labels
 from mantrap.data.pictures import Picture, Pictures
 from mantrap.data.places import find
-from mantrap.data.splits import no_such_split
 from mantrap.errors import DataError
 
 _SIZE = (32, 32)
@@ -21,7 +21,7 @@ _BOX = ("Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gtsrb:
+class Gtsrb(ChosenClasses):
     """GTSRB: German traffic signs in 43 classes, cropped to the sign and brought to 32x32 colour.
 
     Training images come from video tracks of one sign each. The groups of the training set are these tracks, so that
@@ -32,10 +32,8 @@ class Gtsrb:
     name: ClassVar[str] = "gtsrb"
     splits: ClassVar[tuple[str, ...]] = ("train", "test")
 
-    def load(self, split: str) -> ImageSet:
+    def _read(self, split: str) -> ImageSet:
         """``train`` or ``test``, from ``gtsrb_roi_small.npz`` or the owners' PPM files with their tables."""
-        if split not in self.splits:
-            raise no_such_split(split, self.splits, self.name)
         layouts = ("gtsrb_roi_small.npz", *(_TRAIN if split == "train" else _TEST))
         path = find(
             self.name,

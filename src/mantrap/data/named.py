@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from mantrap.core import ImageSet, Registry, Rng
+from mantrap.data.choice import ChosenClasses
 from mantrap.data.folder import read_folder
 from mantrap.data.gtsrb import Gtsrb
 from mantrap.data.idx import read_idx_folder
@@ -16,7 +17,6 @@ from mantrap.data.npz import Arrays, as_labels
 from mantrap.data.pictures import Picture, Pictures
 from mantrap.data.places import find
 from mantrap.data.signs import Signs
-from mantrap.data.splits import no_such_split
 from mantrap.data.splits import split as part
 from mantrap.errors import DataError
 
@@ -41,15 +41,14 @@ class NamedSet(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mnist:
+class Mnist(ChosenClasses):
     """MNIST: 60,000 and 10,000 handwritten digits, 28x28 grey (LeCun, Cortes and Burges)."""
 
     name: ClassVar[str] = "mnist"
     splits: ClassVar[tuple[str, ...]] = _TRAIN_TEST
 
-    def load(self, split: str) -> ImageSet:
+    def _read(self, split: str) -> ImageSet:
         """``train`` or ``test``, from ``mnist.npz`` or the owners' idx files."""
-        _known(self, split)
         stem = "train" if split == "train" else "t10k"
         layouts = ("mnist.npz", *_idx_layouts(("mnist", "MNIST/raw"), stem))
         path = find(self.name, layouts, "https://ossci-datasets.s3.amazonaws.com/mnist, a mirror of its owners' files")
@@ -57,15 +56,14 @@ class Mnist:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FashionMnist:
+class FashionMnist(ChosenClasses):
     """Fashion-MNIST: 60,000 and 10,000 pieces of clothing, 28x28 grey (Xiao, Rasul and Vollgraf, 2017)."""
 
     name: ClassVar[str] = "fashion_mnist"
     splits: ClassVar[tuple[str, ...]] = _TRAIN_TEST
 
-    def load(self, split: str) -> ImageSet:
+    def _read(self, split: str) -> ImageSet:
         """``train`` or ``test``, from Debian's package ``dataset-fashion-mnist`` or the owners' idx files."""
-        _known(self, split)
         stem = "train" if split == "train" else "t10k"
         layouts = (*_idx_layouts(("fashion-mnist", "FashionMNIST/raw"), stem), "fashion_mnist.npz")
         source = "Debian's package dataset-fashion-mnist, or https://github.com/zalandoresearch/fashion-mnist"
@@ -74,7 +72,7 @@ class FashionMnist:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cifar10:
+class Cifar10(ChosenClasses):
     """CIFAR-10: 50,000 and 10,000 photographs in 10 classes, 32x32 colour (Krizhevsky, 2009).
 
     ``cifar10_jpeg.npz`` holds 20,000 and 10,000 of them, recompressed as JPEG; the split ``lossless`` is 200 test
@@ -84,9 +82,8 @@ class Cifar10:
     name: ClassVar[str] = "cifar10"
     splits: ClassVar[tuple[str, ...]] = ("train", "test", "lossless")
 
-    def load(self, split: str) -> ImageSet:
+    def _read(self, split: str) -> ImageSet:
         """``train``, ``test`` or ``lossless``, from the owners' binary version or an ``.npz`` file."""
-        _known(self, split)
         source = "https://www.cs.toronto.edu/~kriz/cifar.html, the binary version"
         if split == "lossless":
             arrays = Arrays(find(f"{self.name}, split lossless,", ("cifar10_test_lossless200.npz",), source))
@@ -116,7 +113,7 @@ class Cifar10:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lfw:
+class Lfw(ChosenClasses):
     """Labeled Faces in the Wild: 151 people with at least ten grey 64x64 crops each (Huang et al., 2007).
 
     The crops have no published split: ``train`` and ``test`` are 80 and 20 % of each person, chosen by a hash of the
@@ -126,9 +123,8 @@ class Lfw:
     name: ClassVar[str] = "lfw"
     splits: ClassVar[tuple[str, ...]] = ("train", "test", "scan")
 
-    def load(self, split: str) -> ImageSet:
+    def _read(self, split: str) -> ImageSet:
         """``train``, ``test`` or ``scan``, from ``faces_lfw64.npz`` and ``faces_lfw_scan_55x47.npz``."""
-        _known(self, split)
         file = "faces_lfw_scan_55x47.npz" if split == "scan" else "faces_lfw64.npz"
         arrays = Arrays(find(self.name, (file,), "https://vis-www.cs.umass.edu/lfw, cropped to the face"))
         if split == "scan":
@@ -137,7 +133,7 @@ class Lfw:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Orl:
+class Orl(ChosenClasses):
     """The ORL faces: 40 people, ten grey 112x92 images each (credit: Olivetti Research Laboratory, Cambridge).
 
     There is no published split: ``train`` and ``test`` are 8 and 2 images of each person, chosen by a hash of the
@@ -147,9 +143,8 @@ class Orl:
     name: ClassVar[str] = "orl"
     splits: ClassVar[tuple[str, ...]] = _TRAIN_TEST
 
-    def load(self, split: str) -> ImageSet:
+    def _read(self, split: str) -> ImageSet:
         """``train`` or ``test``, from ``faces_orl.npz`` or the owners' folders ``orl/s1`` to ``orl/s40``."""
-        _known(self, split)
         source = "https://cam-orl.co.uk/facedatabase.html"
         path = find(self.name, ("faces_orl.npz", "orl/s1", "att_faces/s1"), source)
         if path.suffix == ".npz":
@@ -163,11 +158,6 @@ class Orl:
 
 NAMED: Registry[NamedSet] = Registry("data set", [Mnist, FashionMnist, Gtsrb, Cifar10, Lfw, Orl, Signs])
 """Every named set, by name."""
-
-
-def _known(named: NamedSet, split: str) -> None:
-    if split not in named.splits:
-        raise no_such_split(split, named.splits, named.name)
 
 
 def _faces(images: ImageSet, split: str) -> ImageSet:
