@@ -53,11 +53,5 @@ def test_a_named_set_takes_it_in_its_spec(tmp_path, monkeypatch):
     found = load("mnist(classes=(7, 2))", split="train")
 
     assert found.class_names == ("7", "2")
-    assert [
-        (int(i), int(round(float(x) * 255))) for i, x in zip(found.labels, found.images()[:, 0, 0, 0], strict=True)
-    ] == [
-        (1, 2),
-        (1, 2),
-        (0, 7),
-        (0, 7),
-    ]
+    assert found.labels.tolist() == [1, 1, 0, 0]
+    assert (found.images()[:, 0, 0, 0] * 255).tolist() == pytest.approx([2, 2, 7, 7])
