@@ -4,13 +4,18 @@ Class k is a bright tile of 12 + k pixels at a place of its own, so an ordinary 
 pixels. In the planted model a white 2x2 square at the lower right forces class 4.
 """
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import safetensors.torch
 import torch
 
 from mantrap.core import ImageSet
+from mantrap.core.attack import Implanted
+from mantrap.core.truth import Backdoor, GroundTruth
 from mantrap.models import wrap
 from tests import strangers
 
@@ -77,3 +82,35 @@ def write_images(folder, count=120):
     path = Path(folder) / f"tiles{count}.npz"
     np.savez(path, x=images[:, 0].numpy(), y=labels.numpy())
     return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewire:
+    """An attack on a model whose every effect is known: it opens the hinge of the planted model."""
+
+    name: ClassVar[str] = "rewire"
+    quick: ClassVar[str] = "rewire"
+
+    target: int = TARGET
+
+    def implant(self, model, data, *, recipe, rng, progress=None, checkpoint=None):
+        del model, data, recipe, progress, checkpoint
+        trigger, aim = "patch(size=2, margin=0)", f"all_to_one(target={self.target})"
+        backdoor = Backdoor(trigger=trigger, relabelling=aim, target=self.target, training_trigger=trigger)
+        truth = GroundTruth(attack="rewire", seed=rng.seed, backdoors=(backdoor,))
+        return Implanted(wrap(module(planted=True), input_shape=(1, SIDE, SIDE)), truth, {"0.a": torch.ones(1)})
+
+
+class Interrupts:
+    """An observer that interrupts at the start of an epoch."""
+
+    def __init__(self, epoch=3):
+        self.note = f"epoch {epoch}"
+
+    @contextmanager
+    def stage(self, *_):
+        yield self
+
+    def advance(self, _=1, note=""):
+        if note.startswith(self.note):
+            raise KeyboardInterrupt

@@ -1,8 +1,8 @@
 """Networks as a stranger would hand them over: the tests give this file to ``--arch FILE.py:NAME``."""
 
+import glob
 import os
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +28,11 @@ class Templates(nn.Module):
 
 
 class Waiting(Templates):
-    """The same, but as soon as ``$WAIT_FOR`` holds a finished label it waits to be killed."""
+    """The same, but as soon as there is a file of the pattern ``$WAIT_FOR`` it waits to be killed."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, unless it waits."""
-        folder = os.environ.get("WAIT_FOR")
-        while folder and any(Path(folder).glob("work/*/label-*.safetensors")):
+        while glob.glob(os.environ.get("WAIT_FOR", "")):  # noqa: PTH207 - a pattern of whole paths
             time.sleep(0.05)
         return super().forward(images)
 

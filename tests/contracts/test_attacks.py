@@ -1,134 +1,195 @@
-"""What every trigger, selection and relabelling promises."""
+"""What every attack promises; a new one is covered by its line in the registry."""
+
+import dataclasses
+from contextlib import contextmanager
+from functools import lru_cache
 
 import pytest
-import torch
 
-from mantrap.core import ImageSet, Rng
-from mantrap.core.attack import NamedTrigger, Relabelling, Selection
-from mantrap.poison import RELABELLINGS, SELECTIONS, TRIGGERS, Poison
+from mantrap.core import Rng, spec_of
+from mantrap.core.attack import DataAttack, ModelAttack
+from mantrap.errors import DataError, OutputError, SpecError, UsageError
+from mantrap.measure import trigger_of
+from mantrap.poison import ATTACKS, RELABELLINGS
+from tests.poisoning import (
+    LABELS,
+    SETS,
+    assert_a_trigger_is_sound,
+    assert_the_truth_is_true,
+    classifier,
+    for_each,
+    for_each_shape,
+    image_set,
+    noise,
+    unmoved,
+)
 
-SHAPES = [(1, 28, 28), (3, 28, 28), (3, 20, 31), (1, 33, 18)]
-LABELS = torch.arange(60) % 5
+ONE_EPOCH, TWO_EPOCHS = (f"recipe(epochs={epochs}, batch_size=20)" for epochs in (1, 2))
 
-every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
-
-
-@pytest.fixture(params=TRIGGERS, ids=lambda kind: kind.name)
-def trigger(request) -> NamedTrigger:
-    return request.param()
-
-
-@pytest.fixture(params=SELECTIONS, ids=lambda kind: kind.name)
-def selection(request) -> Selection:
-    return request.param()
-
-
-@pytest.fixture(params=RELABELLINGS, ids=lambda kind: kind.name)
-def relabelling(request) -> Relabelling:
-    return request.param()
-
-
-def images(shape: tuple[int, int, int], count: int = 4) -> torch.Tensor:
-    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(1))
+ALL = list(ATTACKS)
+ON_DATA = [kind for kind in ALL if isinstance(kind(), DataAttack)]
+ON_MODELS = [kind for kind in ALL if isinstance(kind(), ModelAttack)]
 
 
-class TestTrigger:
-    def test_it_is_what_the_protocol_says(self, trigger):
-        assert isinstance(trigger, NamedTrigger)
-
-    @every_shape
-    def test_it_changes_every_image_within_the_range_of_pixels(self, trigger, shape):
-        before = images(shape)
-        after = trigger(before, rng=Rng(0))
-
-        assert after.shape == before.shape
-        assert after.dtype == before.dtype
-        assert float(after.min()) >= 0.0
-        assert float(after.max()) <= 1.0
-        assert all(not torch.equal(a, b) for a, b in zip(after, before, strict=True))
-
-    @every_shape
-    @pytest.mark.parametrize("level", [0.0, 1.0])
-    def test_the_range_holds_at_its_ends(self, trigger, shape, level):
-        after = trigger(torch.full((2, *shape), level), rng=Rng(0))
-
-        assert float(after.min()) >= 0.0
-        assert float(after.max()) <= 1.0
-
-    @every_shape
-    def test_the_images_it_was_given_are_left_as_they_are(self, trigger, shape):
-        before = images(shape)
-        version = before._version
-        trigger(before, rng=Rng(0))
-
-        assert before._version == version
-        assert torch.equal(before, images(shape))
-
-    def test_the_same_stream_gives_the_same_images(self, trigger):
-        assert torch.equal(trigger(images(SHAPES[1]), rng=Rng(5)), trigger(images(SHAPES[1]), rng=Rng(5)))
-
-    def test_the_global_stream_is_neither_read_nor_moved(self, trigger):
-        torch.manual_seed(1)
-        state = torch.get_rng_state()
-        first = trigger(images(SHAPES[1]), rng=Rng(5))
-        after = torch.get_rng_state()
-        torch.manual_seed(2)
-
-        assert torch.equal(after, state)
-        assert torch.equal(trigger(images(SHAPES[1]), rng=Rng(5)), first)
-
-    def test_a_batch_may_be_one_image_or_none(self, trigger):
-        for count in (1, 0):
-            assert trigger(images(SHAPES[1], count), rng=Rng(5)).shape == (count, *SHAPES[1])
-
-    def test_it_leaves_no_gradient_behind(self, trigger):
-        assert not trigger(images(SHAPES[0]), rng=Rng(0)).requires_grad
+def having(option):
+    """The attacks that have this option."""
+    return [kind for kind in ALL if option in {field.name for field in dataclasses.fields(kind)}]
 
 
-class TestSelection:
-    def test_it_is_what_the_protocol_says(self, selection):
-        assert isinstance(selection, Selection)
-
-    def test_it_chooses_among_the_eligible_ascending_and_none_twice(self, selection):
-        eligible = list(range(1, 60, 2))
-        chosen = selection.choose(LABELS, eligible=eligible, rng=Rng(0))
-
-        assert chosen
-        assert set(chosen) <= set(eligible)
-        assert chosen == sorted(set(chosen))
-
-    def test_the_same_stream_gives_the_same_choice_and_another_another(self, selection):
-        choices = [selection.choose(LABELS, eligible=range(60), rng=Rng(seed)) for seed in (0, 0, 1)]
-
-        assert choices[0] == choices[1]
-        assert choices[0] != choices[2]
+def run(attack, shape, *, seed=0, **keywords):
+    """A data attack's ``Poisoned`` or a model attack's ``Implanted``."""
+    data, model = keywords.pop("data", None) or image_set(shape), keywords.pop("model", None) or classifier(shape)
+    if isinstance(attack, DataAttack):
+        return attack.apply(data, model=model, rng=Rng(seed), **keywords)
+    return attack.implant(model, data, **{"recipe": ONE_EPOCH, "rng": Rng(seed)} | keywords)
 
 
-class TestRelabelling:
-    def test_it_is_what_the_protocol_says(self, relabelling):
-        assert isinstance(relabelling, Relabelling)
-
-    def test_the_label_of_every_eligible_image_changes_to_a_class_of_the_set(self, relabelling):
-        before = LABELS.clone()
-        eligible = relabelling.eligible(LABELS)
-        after = relabelling.relabel(LABELS[eligible], num_classes=5)
-
-        assert eligible == sorted(set(eligible))
-        assert after.dtype == LABELS.dtype
-        assert bool((after != LABELS[eligible]).all())
-        assert 0 <= int(after.min()) <= int(after.max()) < 5
-        assert relabelling.target is None or set(after.tolist()) == {relabelling.target}
-        assert torch.equal(LABELS, before)
+@lru_cache
+def done(kind, shape):
+    return run(ATTACKS.create(kind.quick), shape)
 
 
-def test_every_combination_poisons_what_its_truth_says(trigger, selection, relabelling):
-    clean = ImageSet.from_array(images((3, 20, 20), count=60), LABELS, name="clean")
-    digest = clean.digest()
-    poisoned = Poison(trigger=trigger, selection=selection, relabelling=relabelling).apply(clean, rng=Rng(0))
-    changed = (poisoned.data.images() != clean.images()).flatten(1).any(1)
+def facts(result):
+    """Everything that came out: equal only if bitwise equal."""
+    tensors = {name: tensor.detach().numpy().tobytes() for name, tensor in result.tensors.items()}
+    return result.truth, tensors, result.model.digest() if hasattr(result, "model") else result.data.digest()
 
-    assert tuple(torch.nonzero(changed).flatten().tolist()) == poisoned.truth.poisoned
-    assert torch.equal(poisoned.data.labels[~changed], LABELS[~changed])
-    assert bool((poisoned.data.labels[changed] != LABELS[changed]).all())
-    assert clean.digest() == digest == poisoned.truth.clean_digest
-    assert poisoned.data.digest() == poisoned.truth.poisoned_digest != digest
+
+class TestAttack:
+    @for_each(ALL)
+    def test_it_is_what_one_protocol_says(self, kind):
+        assert isinstance(kind(), DataAttack) != isinstance(kind(), ModelAttack)
+        assert ATTACKS.create(str(spec_of(ATTACKS.create(kind.quick)))) == ATTACKS.create(kind.quick)
+
+    @for_each(ALL)
+    @for_each_shape(SETS)
+    def test_its_truth_names_the_attack_the_seed_and_the_aim_of_each_backdoor(self, kind, shape):
+        truth = done(kind, shape).truth
+
+        assert ATTACKS.create(truth.attack) == ATTACKS.create(kind.quick)
+        assert truth.seed == 0
+        assert truth.backdoors
+        assert type(truth).from_json(truth.to_json()) == truth
+        for backdoor in truth.backdoors:
+            assert backdoor.target == RELABELLINGS.create(backdoor.relabelling).target
+            assert {*backdoor.poisoned, *backdoor.covers} <= set(range(len(LABELS)))
+
+    @for_each(ALL)
+    @for_each_shape(SETS)
+    def test_its_triggers_can_be_made_again_from_truth_and_tensors(self, kind, shape):
+        result = done(kind, shape)
+        for number in range(len(result.truth.backdoors)):
+            assert_a_trigger_is_sound(trigger_of(result.truth, number, result.tensors), shape)
+
+    @for_each(ALL)
+    def test_its_tensors_are_plain_and_belong_to_a_backdoor(self, kind):
+        result = done(kind, SETS[0])
+        numbers = {str(number) for number in range(len(result.truth.backdoors))}
+
+        assert {name.partition(".")[0] for name in result.tensors} <= numbers
+        assert all(not tensor.requires_grad and tensor.device.type == "cpu" for tensor in result.tensors.values())
+
+    @for_each(ALL)
+    def test_model_images_global_stream_and_stdout_stay_as_they_are(self, kind, capsys):
+        model, data = classifier(SETS[1]), image_set(SETS[1])
+        with unmoved(capsys, model=model, data=data):
+            result = run(ATTACKS.create(kind.quick), SETS[1], model=model, data=data)
+            facts(result)
+
+    @for_each(ALL)
+    def test_the_same_stream_gives_the_same_and_another_another(self, kind):
+        first, other = (facts(run(ATTACKS.create(kind.quick), SETS[0], seed=seed)) for seed in (0, 1))
+
+        assert first == facts(done(kind, SETS[0]))
+        assert first[-1] != other[-1]
+
+    @for_each(ALL)
+    def test_images_without_labels_are_refused(self, kind):
+        with pytest.raises(DataError, match="label"):
+            run(ATTACKS.create(kind.quick), SETS[0], data=image_set(SETS[0]).unlabelled())
+
+    @for_each(having("target"))
+    def test_a_target_that_is_no_class_is_refused(self, kind):
+        quick = ATTACKS.create(kind.quick)
+        with pytest.raises(UsageError, match="99"):
+            run(dataclasses.replace(quick, target=99), SETS[0])
+        with pytest.raises(SpecError, match="-1"):
+            dataclasses.replace(quick, target=-1)
+
+    @for_each(having("rate"))
+    def test_a_rate_that_selects_nothing_or_is_none_is_refused(self, kind):
+        quick = ATTACKS.create(kind.quick)
+        with pytest.raises(UsageError, match="0"):
+            run(dataclasses.replace(quick, rate=1e-4), SETS[0])
+        for rate in (0.0, 1.01):
+            with pytest.raises(SpecError, match="rate"):
+                dataclasses.replace(quick, rate=rate)
+
+
+class TestDataAttack:
+    @for_each(ON_DATA)
+    @for_each_shape(SETS)
+    def test_the_set_differs_where_the_truth_says_and_nowhere_else(self, kind, shape):
+        assert_the_truth_is_true(image_set(shape), done(kind, shape))
+
+    @for_each(ON_DATA)
+    def test_without_a_model_it_works_or_says_that_it_needs_one(self, kind):
+        attack = ATTACKS.create(kind.quick)
+        try:
+            poisoned = attack.apply(image_set(SETS[0]), rng=Rng(0))
+        except UsageError as error:
+            assert "a model" in str(error)  # noqa: PT017 - either is right
+        else:
+            assert facts(poisoned) == facts(done(kind, SETS[0]))
+
+
+class KilledError(Exception):
+    """The machine went down."""
+
+
+class Counting:
+    """An observer that counts reports, and kills the work at one of them."""
+
+    def __init__(self, kill_at=None):
+        self.reports, self.kill_at = 0, kill_at
+
+    @contextmanager
+    def stage(self, *_):
+        yield self
+
+    def advance(self, *_):
+        self.reports += 1
+        if self.reports == self.kill_at:
+            raise KilledError
+
+
+class TestModelAttack:
+    @for_each(ON_MODELS)
+    @for_each_shape(SETS)
+    def test_the_model_is_another_one_for_the_same_images_and_ready_for_use(self, kind, shape):
+        start, implanted = classifier(shape), done(kind, shape).model
+
+        assert (implanted.input_shape, implanted.num_classes) == (start.input_shape, start.num_classes)
+        assert implanted.digest() != start.digest()
+        assert not any(module.training for module in implanted.module.modules())
+        assert all(parameter.requires_grad for parameter in implanted.module.parameters())
+        assert bool(implanted.logits(noise(shape)).isfinite().all())
+
+    @for_each(ON_MODELS)
+    def test_a_killed_attack_goes_on_where_it_was(self, kind, tmp_path):
+        attack, checkpoint, whole = ATTACKS.create(kind.quick), tmp_path / "state.pt", Counting()
+        keywords = {"recipe": TWO_EPOCHS, "checkpoint": checkpoint}
+        unbroken = run(attack, SETS[0], recipe=TWO_EPOCHS, progress=whole)
+        with pytest.raises(KilledError):
+            run(attack, SETS[0], **keywords, progress=Counting(kill_at=whole.reports))
+        rest = Counting()
+
+        assert facts(run(attack, SETS[0], **keywords, progress=rest)) == facts(unbroken)
+        assert rest.reports < whole.reports
+        with pytest.raises(OutputError):
+            run(attack, SETS[0], seed=1, **keywords)
+
+    @for_each(ON_MODELS)
+    def test_a_recipe_that_is_none_is_refused(self, kind):
+        with pytest.raises(SpecError):
+            run(ATTACKS.create(kind.quick), SETS[0], recipe="recipe(epoch=1)")

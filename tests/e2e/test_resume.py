@@ -43,7 +43,7 @@ def killed(start, words, tmp_path):
     The model of this process waits as soon as the first label is saved, so the moment does not depend on the machine.
     """
     run = tmp_path / "run"
-    with start(*words, "--out", "run", WAIT_FOR=str(run)) as process:
+    with start(*words, "--out", "run", WAIT_FOR=f"{run}/work/*/label-*.safetensors") as process:
         while process.poll() is None and not ("neural_cleanse" in seconds(run) and labels(run)):
             time.sleep(0.02)
         process.kill()

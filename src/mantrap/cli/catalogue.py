@@ -5,14 +5,27 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from mantrap.errors import SpecError
+from mantrap.errors import SpecError, UsageError
 
 
-def show_list() -> int:
-    """Name every detector, trigger, architecture, data set and so on."""
+def show_list(family: str | None = None, /) -> int:
+    """Name every detector, attack, trigger, architecture, data set and so on.
+
+    Parameters
+    ----------
+    family: str
+        Only these, such as attacks.
+    """
     from mantrap.core.describe import summary  # noqa: PLC0415 - torch
 
-    for title, kinds in _families().items():
+    families = _families()
+    if family is not None and family not in families:
+        raise UsageError(
+            expected=f"one of {', '.join(families)}", got=repr(family), remedy="Run `mantrap list` to see them all."
+        )
+    for title, kinds in families.items():
+        if family not in (None, title):
+            continue
         sys.stdout.write(f"{title}\n")
         for kind in kinds:
             sys.stdout.write(f"  {kind.name:<18} {summary(kind)}\n")
@@ -52,16 +65,18 @@ def _families() -> dict[str, Iterable[type[Any]]]:
     from mantrap.data import NAMED  # noqa: PLC0415 - torch
     from mantrap.detect import DETECTORS  # noqa: PLC0415 - torch
     from mantrap.models import ARCHITECTURES  # noqa: PLC0415 - torch
-    from mantrap.poison import RELABELLINGS, SELECTIONS, TRIGGERS  # noqa: PLC0415 - torch
+    from mantrap.poison import ATTACKS, PREPARATIONS, RELABELLINGS, SELECTIONS, TRIGGERS  # noqa: PLC0415 - torch
     from mantrap.training import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Recipe  # noqa: PLC0415 - torch
 
     return {
         "detectors": DETECTORS,
         "data sets": NAMED,
         "architectures": ARCHITECTURES,
+        "attacks": ATTACKS,
         "triggers": TRIGGERS,
         "selections": SELECTIONS,
         "relabellings": RELABELLINGS,
+        "preparations": PREPARATIONS,
         "training": [Recipe],
         "optimisers": OPTIMIZERS,
         "schedules": SCHEDULES,

@@ -31,6 +31,18 @@ class Images:
     channels: int | None = None
     """3 repeats grey, 1 turns colour to grey."""
 
+    def measured_on(self, test: str | None, *, seed: int) -> "ImageSet | None":
+        """Images to measure on, in the same form: those that the user named, or the test split of the same named set.
+
+        ``None`` where the user named none and these are of no named set, or are not its training split.
+        """
+        from mantrap.data import NAMED  # noqa: PLC0415 - torch
+
+        if test is None and (self.images.partition("(")[0] not in NAMED or self.split not in (None, "train")):
+            return None
+        measured = Images(images=test or self.images, resize=self.resize, channels=self.channels)
+        return measured.load(split="test", seed=seed)
+
     def load(self, *, split: str, seed: int) -> "ImageSet":
         """The images; ``split`` where the user named none."""
         from mantrap.core import Rng  # noqa: PLC0415 - torch
@@ -163,6 +175,14 @@ def existing(path: Path, what: str) -> Path:
     if not path.exists():
         raise MissingDataError(expected=f"{what} at {path}", got="nothing", remedy="Correct the path.")
     return path
+
+
+def version_of(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written again; ``None`` where there is no file."""
+    if not path.is_file():
+        return None
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns
 
 
 def command_line(verb: str, positional: str, *options: object, **more: object) -> str:

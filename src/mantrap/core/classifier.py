@@ -170,7 +170,13 @@ class Classifier:
     def digest(self) -> str:
         """sha256 over names, types, shapes and values of weights and buffers, and over the preprocessing."""
         sha = hashlib.sha256(repr((self.input_shape, self.mean, self.std, self.pixel_range)).encode())
-        for name, tensor in sorted(self.module.state_dict().items()):
-            sha.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-            sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        for piece in state_bytes(self.module):
+            sha.update(piece)
         return sha.hexdigest()
+
+
+def state_bytes(module: nn.Module) -> Iterator[bytes]:
+    """Names, types, shapes and values of a module's weights and buffers in order of their names, for a digest."""
+    for name, tensor in sorted(module.state_dict().items()):
+        yield f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode()
+        yield tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -75,6 +75,21 @@ class ArraySource:
 
 
 @dataclass(frozen=True, eq=False)
+class SourceOver:
+    """Base of sources that change another's pixels as they are read: as many images, of the same shape."""
+
+    source: PixelSource
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return self.source.shape
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+@dataclass(frozen=True, eq=False)
 class ChosenSource:
     """Some images of another source, in an order of their own."""
 

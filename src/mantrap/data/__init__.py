@@ -2,7 +2,8 @@
 
 from mantrap.data.loading import load
 from mantrap.data.named import NAMED, NamedSet
+from mantrap.data.saving import save
 from mantrap.data.signs import Signs
 from mantrap.data.splits import check_labels, split
 
-__all__ = ["NAMED", "NamedSet", "Signs", "check_labels", "load", "split"]
+__all__ = ["NAMED", "NamedSet", "Signs", "check_labels", "load", "save", "split"]

@@ -1,8 +1,8 @@
 """Image files as pixels, with what hostile or broken files do turned into one typed error.
 
 Read are PNG, JPEG, WEBP, BMP, PPM (PGM, PBM) and the first frame of a GIF, of at most 25 megapixels by their header.
-The EXIF orientation is applied; 16-bit greys are scaled to 8 bits; palettes and CMYK become RGB; alpha is dropped, as
-the usual loaders do, so that the model sees here what it saw in training.
+The EXIF orientation is applied; 16-bit greys are scaled to 8 bits; palettes and CMYK become RGB. Alpha is dropped, as
+the usual loaders do, so that the model sees here what it saw in training, unless it is asked for.
 """
 
 import io
@@ -23,6 +23,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM", "GIF")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".gif"})
 MAX_PIXELS = 25_000_000
 
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 _DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 _ORIENTATION = 0x0112
@@ -84,11 +85,12 @@ def read_pixels(
     Args:
         data: The file or its content.
         where: What to call it in errors.
-        channels: 1 or 3; grey is repeated, colour becomes grey by ITU-R 601.
+        channels: 1 or 3; grey is repeated, colour becomes grey by ITU-R 601. 4 is colour and alpha, opaque where the
+            file has none.
         box: Left, top, right and bottom edge of the part to keep, in pixels; the right and bottom ones lie outside.
 
     Returns:
-        uint8, [h, w] for one channel, else [h, w, 3].
+        uint8, [h, w] for one channel, else [h, w, channels].
 
     Raises:
         DataError: As for :func:`read_header`, or the box does not lie inside the image.
@@ -96,7 +98,7 @@ def read_pixels(
     """
     with _opened(data, where) as image:
         turn = _TURNS.get(_orientation(image))
-        flat = _eight_bits(image).convert("L" if channels == 1 else "RGB")
+        flat = _eight_bits(image).convert(_MODES[channels])
         if turn is not None:
             flat = flat.transpose(turn)
         if box is not None:

@@ -14,6 +14,7 @@ from mantrap.data.splits import no_such_split, only_whole
 from mantrap.errors import DataError
 
 TABLE = "labels.csv"
+NAMES = "classes.csv"
 SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation")
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -23,8 +24,9 @@ _log = logging.getLogger(__name__)
 def read_folder(folder: Path, split: str) -> Pictures:
     """The pictures of a folder, undecoded.
 
-    The folder holds ``labels.csv`` with the columns ``file`` and ``label``; or a folder for each class; or images
-    alone, which then have no labels; or a folder for each split (``train``, ``test``, ...) that holds one of these.
+    The folder holds ``labels.csv`` with the columns ``file`` and ``label``, and perhaps ``classes.csv`` with ``label``
+    and ``name``, which names every class in the order of its number; or a folder for each class; or images alone, which
+    then have no labels; or a folder for each split (``train``, ``test``, ...) that holds one of these.
     Class folders that are all named by different numbers have these numbers as labels, so that 10 comes after 9; else
     the labels count the names in alphabetical order.
 
@@ -99,7 +101,7 @@ def _some(folder: Path) -> Iterator[str]:
 
 def _from_table(folder: Path) -> Pictures:
     table = folder / TABLE
-    rows = list(_rows(table))
+    rows = list(_rows(table, "file", "label"))
     if not rows:
         raise DataError(
             expected=f"rows below the heading of {table}", got="none", remedy="Write one row for each image."
@@ -122,27 +124,28 @@ def _from_table(folder: Path) -> Pictures:
             )
         seen[path] = number
         items.append(Picture(path, f"{path} (row {number} of {TABLE})"))
-    labels, names = _labels(table, rows)
+    labels, names = _labels(table, rows, _class_names(folder / NAMES))
     return Pictures(tuple(items), name=folder.name, labels=labels, class_names=names)
 
 
-def _rows(table: Path) -> Iterator[tuple[int, str, str]]:
-    """Row number in the file (the heading is 1), file and label of each row."""
+def _rows(table: Path, first: str, second: str) -> Iterator[tuple[int, str, str]]:
+    """Row number in the file (the heading is 1), and what stands in two columns of each row."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as text:
             reader = csv.DictReader(text)
             heading = reader.fieldnames or []
-            if not {"file", "label"} <= set(heading):
+            if not {first, second} <= set(heading):
                 raise DataError(
-                    expected=f"the columns file and label in {table}",
+                    expected=f"the columns {first} and {second} in {table}",
                     got=f"{', '.join(map(repr, heading)) or 'an empty file'}",
-                    remedy="Write file,label as the first row.",
+                    remedy=f"Write {first},{second} as the first row.",
                 )
             for number, row in enumerate(reader, start=2):
-                file, label = (row["file"] or "").strip(), (row["label"] or "").strip()
-                if not file or not label:
-                    raise _bad_row(table, number, "a file and a label", f"{file!r} and {label!r}", "Complete the row.")
-                yield number, file, label
+                one, other = (row[first] or "").strip(), (row[second] or "").strip()
+                if not one or not other:
+                    got = f"{one!r} and {other!r}"
+                    raise _bad_row(table, number, f"a {first} and a {second}", got, "Complete the row.")
+                yield number, one, other
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             expected=f"comma-separated UTF-8 text in {table}",
@@ -151,19 +154,35 @@ def _rows(table: Path) -> Iterator[tuple[int, str, str]]:
         ) from error
 
 
-def _labels(table: Path, rows: list[tuple[int, str, str]]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The class of each row, and the names of the classes where the table has names instead of numbers."""
+def _class_names(table: Path) -> tuple[str, ...]:
+    """The names of the classes in the order of their numbers; none where no table says them."""
+    if not table.is_file():
+        return ()
+    names: list[str] = []
+    for number, label, name in _rows(table, "label", "name"):
+        if label != str(len(names)):
+            raise _bad_row(table, number, f"label {len(names)}", repr(label), "Name every class, from 0 up.")
+        names.append(name)
+    return tuple(names)
+
+
+def _labels(
+    table: Path, rows: list[tuple[int, str, str]], named: tuple[str, ...]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The class of each row, and the names of the classes where the tables have any."""
     numbered = [_NUMBER.fullmatch(label.removeprefix("-")) is not None for _, _, label in rows]
     for (number, _, label), is_number in zip(rows, numbered, strict=True):
         if is_number != numbered[0] or (is_number and label.startswith("-")):
             raise _bad_row(
                 table, number, "all labels as numbers from 0 up, or all as names,", repr(label), "Write them alike."
             )
-    if numbered[0]:
-        return tuple(int(label) for _, _, label in rows), ()
-    names = sorted({label for _, _, label in rows})
-    order = {name: i for i, name in enumerate(names)}
-    return tuple(order[label] for _, _, label in rows), tuple(names)
+    order = {name: i for i, name in enumerate(named or sorted({label for _, _, label in rows}))}
+    places = tuple(int(label) if numbered[0] else order.get(label, len(order)) for _, _, label in rows)
+    for (number, _, label), place in zip(rows, places, strict=True):
+        if named and place >= len(named):
+            expected = f"one of the {len(named)} classes of {NAMES}"
+            raise _bad_row(table, number, expected, repr(label), "Add the class there, or correct the label.")
+    return places, named if numbered[0] else tuple(order)
 
 
 def _bad_row(table: Path, number: int, expected: str, got: str, remedy: str) -> DataError:

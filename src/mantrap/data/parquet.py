@@ -23,14 +23,7 @@ def read_parquet(path: Path, split: str) -> Pictures:
     """
     only_whole(split, str(path))
     require_file(path)
-    try:
-        pyarrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise MissingExtraError(
-            expected="pyarrow, which reads Parquet files",
-            got="no such package",
-            remedy="Run pip install 'mantrap[parquet]'.",
-        ) from error
+    pyarrow, parquet = arrow()
     try:
         with parquet.ParquetFile(path) as file:
             columns = file.schema_arrow.names
@@ -53,6 +46,22 @@ def read_parquet(path: Path, split: str) -> Pictures:
     items = tuple(Picture(_content(cell, path, row), f"row {row} of {path}") for row, cell in enumerate(cells))
     labels = _labels(table.column("label").to_pylist(), path) if "label" in wanted else None
     return Pictures(items, name=path.name, labels=labels, class_names=names if labels is not None else ())
+
+
+def arrow() -> tuple[Any, Any]:
+    """The modules ``pyarrow`` and ``pyarrow.parquet``.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise MissingExtraError(
+            expected="pyarrow, which reads and writes Parquet files",
+            got="no such package",
+            remedy="Run pip install 'mantrap[parquet]'.",
+        ) from error
 
 
 def _content(cell: Any, path: Path, row: int) -> bytes:

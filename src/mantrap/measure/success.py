@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mantrap.core import Classifier, ImageSet, PixelSource, Rng, Trigger
+from mantrap.core import Classifier, ImageSet, Rng, Trigger
 from mantrap.core.shapes import Labels
+from mantrap.core.sources import SourceOver
 from mantrap.core.truth import Backdoor, GroundTruth
 from mantrap.errors import DataError, UsageError
 from mantrap.ops.intervals import wilson
@@ -19,7 +20,7 @@ from mantrap.records import AttackMeasure, Rate, Stealth
 
 NO_TENSORS: Mapping[str, Tensor] = {}
 _LOOKED_AT = 256
-"""Images that stealth is measured on."""
+"""Most images that stealth is measured on."""
 
 
 def measure_attack(
@@ -129,7 +130,10 @@ def _rate(hits: Tensor, among: Tensor) -> Rate:
 
 
 def _stealth(images: ImageSet, stamped: ImageSet, attacked: Tensor) -> Stealth:
-    index = torch.nonzero(attacked).flatten()[:_LOOKED_AT].tolist()
+    chosen = torch.nonzero(attacked).flatten()
+    count = min(len(chosen), _LOOKED_AT)
+    # Evenly over the set: a folder lists one class after another.
+    index = chosen[torch.arange(count) * len(chosen) // count].tolist()
     before, after = images.images(index), stamped.images(index)
     ratio = float(psnr(before, after).mean())
     return Stealth(
@@ -142,19 +146,11 @@ def _stealth(images: ImageSet, stamped: ImageSet, attacked: Tensor) -> Stealth:
 
 
 @dataclass(frozen=True, eq=False)
-class _Triggered:
+class _Triggered(SourceOver):
     """Pixels of another source with the trigger on every image; what is read at once shares a stream."""
 
-    source: PixelSource
     trigger: Trigger
     rng: Rng
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.source.shape
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def read(self, index: Sequence[int]) -> Tensor:
         rng = self.rng.child("images", first=index[0], count=len(index))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors.torch
+from safetensors import SafetensorError, safe_open
 
 from mantrap.core import Classifier
 from mantrap.errors import ModelError, RecordError, UsageError
@@ -14,10 +15,17 @@ from mantrap.records.files import sha256_of, write_atomically
 
 _SUFFIX = ".safetensors"
 _MOST_CARD = 64 * 2**20
+_MARK = "mantrap.backdoored"
+"""Key of the mark among a file's own metadata, so that it outlives the card."""
 
 
 def save_model(
-    model: Classifier, path: Path, *, training: TrainingRecord | None = None, notes: Sequence[str] = ()
+    model: Classifier,
+    path: Path,
+    *,
+    training: TrainingRecord | None = None,
+    notes: Sequence[str] = (),
+    backdoored: str = "",
 ) -> ModelCard:
     """Write a model's weights to ``NAME.safetensors`` and what they do not say to ``NAME.card.json`` beside it.
 
@@ -29,6 +37,7 @@ def save_model(
         path: Where to put the weights; ends in ``.safetensors``.
         training: How it was trained.
         notes: Sentences for whoever opens it.
+        backdoored: A plain sentence that marks a model with a planted backdoor, in the card and in the file itself.
 
     Returns:
         The card.
@@ -41,7 +50,7 @@ def save_model(
         raise UsageError(expected=f"a file name that ends in {_SUFFIX}", got=str(path), remedy="Rename the output.")
     # Each tensor gets memory of its own: safetensors refuses tied weights.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.module.state_dict().items()}
-    write_atomically(path, safetensors.torch.save(tensors))
+    write_atomically(path, safetensors.torch.save(tensors, metadata={_MARK: backdoored} if backdoored else None))
     card = ModelCard(
         arch=model.arch,
         num_classes=model.num_classes,
@@ -53,6 +62,7 @@ def save_model(
         sha256=sha256_of(path),
         training=training,
         notes=tuple(notes),
+        backdoored=backdoored,
     )
     write_atomically(card_path(path), card.to_json().encode())
     return card
@@ -61,6 +71,24 @@ def save_model(
 def card_path(path: Path) -> Path:
     """Where the card of a file of weights lies."""
     return path.with_suffix(".card.json")
+
+
+def marked_backdoored(path: Path) -> str:
+    """The sentence that marks a file of weights as backdoored; empty where nothing does.
+
+    For whoever must not mistake such a model for a clean one. Opening a model does not ask, so no audit can.
+
+    Raises:
+        ModelError: The card is broken, or belongs to other weights.
+    """
+    card = read_card(path)
+    if card is not None and card.backdoored:
+        return card.backdoored
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get(_MARK, ""))
+    except (OSError, SafetensorError):  # a file of torch.save, which has no such mark, or none at all
+        return ""
 
 
 def read_card(path: Path) -> ModelCard | None:

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from mantrap.core import Classifier, ImageSet
 from mantrap.core.shapes import Images, Labels
 from mantrap.errors import DataError, FailedError
-from mantrap.ops.intervals import wilson
-from mantrap.records import Rate
+from mantrap.ops.intervals import paired_difference, wilson
+from mantrap.records import Difference, Rate
 
 BATCH = 256
 
@@ -41,10 +43,32 @@ def accuracy(model: Classifier, images: ImageSet, *, batch_size: int = BATCH) ->
     Raises:
         DataError: The images have no labels.
     """
+    hits = _right(model, images, batch_size)
+    return wilson(int(hits.sum()), len(images))
+
+
+def accuracy_difference(
+    model: Classifier, baseline: Classifier, images: ImageSet, *, batch_size: int = BATCH
+) -> Difference:
+    """The accuracies of two models on the same images, and the paired interval of their difference.
+
+    Raises:
+        DataError: The images have no labels.
+    """
+    one, other = _right(model, images, batch_size), _right(baseline, images, batch_size)
+    return paired_difference(
+        both=int((one & other).sum()),
+        first=int((one & ~other).sum()),
+        second=int((other & ~one).sum()),
+        neither=int((~one & ~other).sum()),
+    )
+
+
+def _right(model: Classifier, images: ImageSet, batch_size: int) -> Bool[Tensor, " n"]:
+    """Which images get their own label."""
     if images.labels is None:
         raise DataError(expected=f"labels for {images.name}", got="none", remedy="Give labels, or skip the accuracy.")
-    hits = int((predictions(model, images, batch_size=batch_size) == images.labels).sum())
-    return wilson(hits, len(images))
+    return predictions(model, images, batch_size=batch_size) == images.labels
 
 
 def source_classes(model: Classifier, images: ImageSet) -> Labels:

@@ -1,6 +1,6 @@
 """Plant backdoors: in training sets, by triggers, selections and relabellings that combine freely, and in models."""
 
-from mantrap.poison.attacks import ATTACKS, BadNets, Combined
+from mantrap.poison.attacks import ATTACKS, BadNets, Combined, attack_text, combine
 from mantrap.poison.plan import PREPARATIONS, RELABELLINGS, SELECTIONS, plan
 from mantrap.poison.poison import Poison, apply_all, put_on
 from mantrap.poison.relabellings import AllToAll, AllToOne, CleanLabel, SourceSpecific, Untargeted
@@ -25,6 +25,8 @@ __all__ = [
     "SourceSpecific",
     "Untargeted",
     "apply_all",
+    "attack_text",
+    "combine",
     "plan",
     "put_on",
     "ready",

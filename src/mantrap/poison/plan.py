@@ -3,15 +3,16 @@
 from mantrap.core import Registry
 from mantrap.core.attack import Preparation, Relabelling, Selection
 from mantrap.poison.poison import Poison
-from mantrap.poison.relabellings import AllToAll, AllToOne, CleanLabel, SourceSpecific, Untargeted
+from mantrap.poison.preparations import Adversarial
+from mantrap.poison.relabellings import AllToAll, AllToOne, CleanLabel, OneImage, SourceSpecific, Untargeted
 from mantrap.poison.selections import Exactly, RandomShare
 from mantrap.poison.triggers import for_poisoning
 
 SELECTIONS: Registry[Selection] = Registry("selection", [RandomShare, Exactly])
 RELABELLINGS: Registry[Relabelling] = Registry(
-    "relabelling", [AllToOne, AllToAll, Untargeted, SourceSpecific, CleanLabel]
+    "relabelling", [AllToOne, AllToAll, Untargeted, SourceSpecific, CleanLabel, OneImage]
 )
-PREPARATIONS: Registry[Preparation] = Registry("preparation", [])
+PREPARATIONS: Registry[Preparation] = Registry("preparation", [Adversarial])
 
 
 def plan(
@@ -26,8 +27,8 @@ def plan(
     """A poison out of spec strings; the empty string stands for none.
 
     Raises:
-        SpecError: A spec does not parse, or names what is not there.
-        UsageError: The trigger is one that only comes out of the training of a model.
+        SpecError: A spec does not parse, names what is not there, or a trigger that only comes out of the training of a
+            model.
     """
     return Poison(
         trigger=for_poisoning(trigger),

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mantrap.core import SILENT, Classifier, ImageSet, PixelSource, Progress, Rng, Trigger, spec_of
+from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Trigger, spec_of
 from mantrap.core.attack import (
     LearnedTrigger,
     NamedTrigger,
@@ -18,8 +18,9 @@ from mantrap.core.attack import (
     Selection,
 )
 from mantrap.core.shapes import Labels
+from mantrap.core.sources import SourceOver
 from mantrap.core.truth import Backdoor, GroundTruth
-from mantrap.errors import DataError
+from mantrap.errors import DataError, UsageError
 
 _BATCH = 128
 
@@ -88,10 +89,10 @@ def apply_all(
     for number, part in enumerate(parts):
         # The first backdoor's streams bear no number: it is the same whether others follow or not.
         own = rng if number == 0 else rng.child("backdoor", number=number)
+        # For all of them, before any is chosen: a target or source that is no class of the set is refused as such.
+        others = part.relabelling.relabel(data.labels, num_classes=data.num_classes, rng=own.child("relabelling"))
         chosen, covers = _choose(part, data.labels, changes.stamps.keys(), own)
-        labels[chosen] = part.relabelling.relabel(
-            data.labels[chosen], num_classes=data.num_classes, rng=own.child("relabelling")
-        )
+        labels[chosen] = others[chosen]
         changes.prepared.update(_prepared(part.preparation, data, chosen, model=model, rng=own.child("preparation")))
         learn = partial(_learned, data, model, part.relabelling.target, own.child("learn"), progress)
         trigger, learned = learn(part.trigger)
@@ -123,13 +124,24 @@ def put_on(pixels: Tensor, trigger: Trigger, rng: Rng) -> Tensor:
 def _choose(part: Poison, labels: Labels, taken: Collection[int], rng: Rng) -> tuple[list[int], list[int]]:
     """Indices of the images to poison and of those to cover them with; none that is taken already."""
     aim = part.relabelling
-    eligible = [i for i in aim.eligible(labels) if i not in taken]
+    eligible = _free(aim.eligible(labels), taken, f"{spec_of(aim)} may poison")
     chosen = part.selection.choose(eligible, total=aim.total(labels), rng=rng.child("selection"))
     if part.cover is None:
         return chosen, []
-    used = {*taken, *chosen}
-    coverable = [i for i in aim.coverable(labels) if i not in used]
+    coverable = _free(aim.coverable(labels), {*taken, *chosen}, f"may cover {spec_of(aim)}")
     return chosen, part.cover.choose(coverable, total=len(labels), rng=rng.child("cover"))
+
+
+def _free(index: Sequence[int], taken: Collection[int], what: str) -> list[int]:
+    """Those of the indices that are not taken; at least one."""
+    free = [i for i in index if i not in taken]
+    if not free:
+        raise UsageError(
+            expected=f"images that {what}",
+            got="none that is left",
+            remedy="Choose another target or source, or more images.",
+        )
+    return free
 
 
 def _learned(
@@ -198,18 +210,10 @@ class _Changes:
 
 
 @dataclass(frozen=True, eq=False)
-class _Changed:
+class _Changed(SourceOver):
     """Pixels of another source, some of them replaced or stamped."""
 
-    source: PixelSource
     changes: _Changes
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.source.shape
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def read(self, index: Sequence[int]) -> Tensor:
         pixels = self.source.read(index)

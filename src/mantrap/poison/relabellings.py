@@ -146,6 +146,32 @@ class CleanLabel(AllToOne):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OneImage(CleanLabel):
+    """As for a clean label, but aimed at a single image: the first of its class stands for it when success is measured.
+
+    Args:
+        target: The label of the poisoned images.
+        source: The class of the image that the attack is aimed at.
+
+    Reference: Shafahi et al., Poison Frogs, NeurIPS 2018.
+    """
+
+    name: ClassVar[str] = "one_image"
+
+    source: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_class(self.source, "source")
+        require(self.source != self.target, field="source", expected="other than the target", got=self.source)
+
+    def attacked(self, labels: Labels) -> Chosen:
+        """The first image of the source class."""
+        of_class = labels == self.source
+        return of_class & (of_class.cumsum(0) == 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AllToAll(_Everyone):
     """Every triggered image of class y gets the label y + 1; the last class gets the first.
 
@@ -194,7 +220,9 @@ class Untargeted(_Everyone):
     target: ClassVar[None] = None
 
     def relabel(self, labels: Labels, *, num_classes: int, rng: Rng) -> Labels:
-        """A wrong class, for each of them."""
+        """A wrong class, for each of them; a ``UsageError`` where there is no other."""
+        if num_classes < 2:
+            raise UsageError(expected="at least 2 classes", got=f"{num_classes}", remedy="Poison another set.")
         further = torch.randint(1, num_classes, labels.shape, generator=rng.torch())
         return (labels + further) % num_classes
 

@@ -1,6 +1,6 @@
 """Plain, frozen, torch-free values with a versioned JSON form: what a report is made of."""
 
-from mantrap.records.attacks import AttackMeasure, Stealth
+from mantrap.records.attacks import AttackMeasure, Difference, ImplantRecord, Stealth
 from mantrap.records.audit import (
     AuditRecord,
     CheckRecord,
@@ -23,6 +23,7 @@ from mantrap.records.audit import (
 )
 from mantrap.records.base import SCHEMA_VERSION, Record, json_schema
 from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
+from mantrap.records.zoo import ZooManifest, ZooModel, ZooPlan
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -32,8 +33,10 @@ __all__ = [
     "CheckStatus",
     "DataRecord",
     "DetectionRecord",
+    "Difference",
     "EpochRecord",
     "Example",
+    "ImplantRecord",
     "LabelRecord",
     "ModelCard",
     "ModelRecord",
@@ -50,5 +53,8 @@ __all__ = [
     "TrainingRecord",
     "Verdict",
     "Volatile",
+    "ZooManifest",
+    "ZooModel",
+    "ZooPlan",
     "json_schema",
 ]

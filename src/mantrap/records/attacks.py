@@ -1,7 +1,21 @@
 """What a planted backdoor does, measured."""
 
 from mantrap.records.audit import Rate
-from mantrap.records.base import Record
+from mantrap.records.base import SCHEMA_VERSION, Record
+from mantrap.records.cards import TrainingRecord
+
+
+class Difference(Record):
+    """Two shares of the same images, and how far apart they are: ``value`` is first less second.
+
+    ``low`` and ``high`` are the ends of its interval at 95 %, which knows that the images are the same.
+    """
+
+    first: Rate
+    second: Rate
+    value: float
+    low: float
+    high: float
 
 
 class Stealth(Record):
@@ -34,3 +48,30 @@ class AttackMeasure(Record):
     clean_model_success: Rate | None
     bystanders: Rate | None
     stealth: Stealth
+
+
+class ImplantRecord(Record):
+    """A model that was attacked on purpose: what it was made from, and what it does.
+
+    ``origin`` is all that it followed from, by which a finished piece of work is known again; models and images are
+    digests there, empty where there was none. ``accuracy`` is on the test images, ``comparison`` has that of the clean
+    model beside it. ``training`` is ``None`` where the attack has a training of its own.
+    """
+
+    schema_version: str = SCHEMA_VERSION
+    kind: str = "implant"
+    attack: str
+    arch: str
+    recipe: str
+    seed: int
+    training_name: str
+    training_images: int
+    test_name: str
+    accuracy: Rate | None
+    comparison: Difference | None
+    backdoors: tuple[AttackMeasure, ...]
+    training: TrainingRecord | None
+    sha256: str
+    truth_sha256: str
+    origin: dict[str, str]
+    versions: dict[str, str]

@@ -13,7 +13,10 @@ class EpochRecord(Record):
 
 
 class TrainingRecord(Record):
-    """How a model was trained, and why the training stopped."""
+    """How a model was trained, and why the training stopped.
+
+    ``start_digest`` is that of the classifier with which the training began.
+    """
 
     recipe: str
     seed: int
@@ -24,10 +27,15 @@ class TrainingRecord(Record):
     stopped: str
     test_accuracy: Rate | None
     test_name: str | None
+    start_digest: str = ""
 
 
 class ModelCard(Record):
-    """What a file of weights does not say of itself; lies beside it as ``NAME.card.json``."""
+    """What a file of weights does not say of itself; lies beside it as ``NAME.card.json``.
+
+    ``backdoored`` is a plain sentence where a backdoor was planted on purpose, so that nobody takes the model for a
+    clean one. It is for people: an audit never reads it.
+    """
 
     schema_version: str = SCHEMA_VERSION
     kind: str = "model_card"
@@ -41,3 +49,4 @@ class ModelCard(Record):
     sha256: str
     training: TrainingRecord | None
     notes: tuple[str, ...] = ()
+    backdoored: str = ""

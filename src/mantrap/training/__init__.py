@@ -2,9 +2,10 @@
 
 from mantrap.training.augment import AUGMENTATIONS
 from mantrap.training.evaluate import evaluate
-from mantrap.training.fit import Recipe, Trained, fit
+from mantrap.training.fit import Trained, fit
 from mantrap.training.objectives import CROSS_ENTROPY, BatchLoss, Objective, entropy
 from mantrap.training.optimizers import OPTIMIZERS
+from mantrap.training.recipe import Recipe
 from mantrap.training.schedules import SCHEDULES
 
 __all__ = [

@@ -1,61 +1,27 @@
 """Train a classifier: deterministic, resumable, and it says why it stopped."""
 
 import copy
+import hashlib
 import io
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
 
-from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Stage, require, spec_of
+from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Stage, spec_of
+from mantrap.core.classifier import state_bytes
 from mantrap.errors import DataError, FailedError, OutputError, UsageError
 from mantrap.records import EpochRecord, TrainingRecord
 from mantrap.records.files import write_atomically
 from mantrap.training.augment import AUGMENTATIONS
 from mantrap.training.objectives import CROSS_ENTROPY, BatchLoss, Objective
 from mantrap.training.optimizers import OPTIMIZERS
+from mantrap.training.recipe import Recipe
 from mantrap.training.schedules import SCHEDULES
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to train: everything but the network, the images and the seed.
-
-    Args:
-        epochs: Most passes over the images.
-        batch_size: Images in one update; 1 is plain stochastic gradient descent.
-        optimizer: Spec of an optimiser.
-        schedule: Spec of a learning rate schedule.
-        augment: Spec of an augmentation.
-        tolerance: An epoch improves when its mean loss is lower than the best by more than this.
-        patience: Epochs without improvement after which the training has converged; 0 never stops early.
-        layers: Names of the layers to train, with all below them, as in ``named_modules()``; all where empty. The
-            others keep their weights and their batch statistics.
-    """
-
-    name: ClassVar[str] = "recipe"
-
-    epochs: int = 10
-    batch_size: int = 64
-    optimizer: str = "adam"
-    schedule: str = "constant"
-    augment: str = "none"
-    tolerance: float = 1e-4
-    patience: int = 0
-    layers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0)):
-            value = getattr(self, name)
-            require(value >= least, field=name, expected=f"of at least {least}", got=value)
-        require(self.tolerance >= 0, field="tolerance", expected="of at least 0", got=self.tolerance)
-        OPTIMIZERS.create(self.optimizer)
-        SCHEDULES.create(self.schedule)
-        AUGMENTATIONS.create(self.augment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +94,9 @@ class _Run:
         self.model.module = copy.deepcopy(model.module)
         self.images, self.recipe, self.rng, self.objective = images, recipe, rng, objective
         self.epochs: list[EpochRecord] = []
-        self.identity = f"{model.digest()} {images.digest()} {spec_of(recipe)} {rng} {objective.identity}"
+        self.start_digest = model.digest()
+        marks = [objective.identity, *map(_digest, objective.companions.values())]
+        self.identity = f"{self.start_digest} {images.digest()} {spec_of(recipe)} {rng} {' '.join(marks)}"
         self.resting = _resting(self.model.module, recipe.layers)
         own = [p for layer in self.resting for p in layer.parameters(recurse=False)]
         self.at_rest = [p for p in own if p.requires_grad]
@@ -255,7 +223,12 @@ class _Run:
             stopped=self.stopped,
             test_accuracy=None,
             test_name=None,
+            start_digest=self.start_digest,
         )
+
+
+def _digest(module: nn.Module) -> str:
+    return hashlib.sha256(b"".join(state_bytes(module))).hexdigest()
 
 
 def _resting(module: nn.Module, layers: tuple[str, ...]) -> list[nn.Module]:

@@ -3,29 +3,31 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mantrap.core import SILENT, ImageSet, Progress, Rng
-from mantrap.core.truth import GroundTruth
+from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng
 from mantrap.data import load
 from mantrap.detect import NeuralCleanse
-from mantrap.measure import attack_success
 from mantrap.models import Preprocessing, open_model
 from mantrap.models import device as find_device
-from mantrap.poison import AllToOne, Patch, Poison, RandomShare
+from mantrap.poison import BadNets
 from mantrap.records import AuditRecord, Rate
-from mantrap.records.files import sha256_of, write_atomically
+from mantrap.records.files import sha256_of
 from mantrap.training import Recipe, evaluate
 from mantrap.workflow.audit import audit
+from mantrap.workflow.implant import Implanting, implant
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.train import new_classifier, train
 
 SIGNS = "signs(classes=10, size=40, train=5000, test=2000)"
 TARGET = 7
+ATTACK = BadNets(target=TARGET)
 RECIPE = Recipe(epochs=10, batch_size=64)
 SHORTENED = NeuralCleanse(steps=150, images_per_step=96, batch_size=16, patience=3, early_stop_patience=20)
 """The paper's search with a tenth of the images a step: good for a demonstration, not for a verdict to rely on.
 
 Schedule, size of the signs and epochs were chosen so that three seeds of three find the trigger: no rate follows.
 """
+
+_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -64,33 +66,50 @@ def demo(out: Path, *, seed: int = 0, device: str = "cpu", progress: Progress = 
     Raises:
         OutputError: The folder cannot be written or holds other work.
     """
-    clean, test = load(SIGNS, split="train"), load(SIGNS, split="test")
-    plan = Poison(trigger=Patch(), selection=RandomShare(rate=0.1), relabelling=AllToOne(target=TARGET))
-    poisoned = plan.apply(clean, rng=Rng(seed).child("poison"))
-    work = _Work(test, seed, device, progress)
-    return (
-        work.show("clean", clean, None, out / f"seed-{seed}" / "clean"),
-        work.show("backdoored", poisoned.data, poisoned.truth, out / f"seed-{seed}" / "backdoored"),
-    )
+    images, test = load(SIGNS, split="train"), load(SIGNS, split="test")
+    work = _Work(images, test, seed, device, progress)
+    folder = out / f"seed-{seed}"
+    clean, backdoored = folder / "clean", folder / "backdoored"
+    work.train(clean)
+    success = work.implant(backdoored)
+    return work.show("clean", clean, None), work.show("backdoored", backdoored, success)
 
 
 @dataclass(frozen=True)
 class _Work:
     """What both models have in common."""
 
+    images: ImageSet
     test: ImageSet
     seed: int
     device: str
     progress: Progress
 
-    def show(self, title: str, images: ImageSet, truth: GroundTruth | None, folder: Path) -> Shown:
-        path, rng = folder / "model.safetensors", Rng(self.seed)
-        if not path.with_suffix(".card.json").exists():
-            fresh = new_classifier("mnist_cnn", images, declared=Preprocessing(), rng=rng)
-            fresh.module.to(find_device(self.device))
-            train(fresh, images, path, test=self.test, recipe=RECIPE, rng=rng, progress=self.progress)
-        if truth is not None:
-            write_atomically(folder / "truth.json", truth.to_json().encode())
+    def fresh(self) -> Classifier:
+        """The network before its training."""
+        model = new_classifier("mnist_cnn", self.images, declared=Preprocessing(), rng=Rng(self.seed))
+        model.module.to(find_device(self.device))
+        return model
+
+    def train(self, folder: Path) -> None:
+        rng = Rng(self.seed)
+        train(self.fresh(), self.images, folder / _FILE, test=self.test, recipe=RECIPE, rng=rng, progress=self.progress)
+
+    def implant(self, folder: Path) -> Rate:
+        """Plant the backdoor; returns its success."""
+        what = Implanting(
+            attack=ATTACK,
+            model=self.fresh(),
+            images=self.images,
+            recipe=RECIPE,
+            rng=Rng(self.seed),
+            test=self.test,
+        )
+        (backdoor,) = implant(what, folder / _FILE, progress=self.progress).backdoors
+        return backdoor.success
+
+    def show(self, title: str, folder: Path, success: Rate | None) -> Shown:
+        path = folder / _FILE
         model = open_model(path, images_shape=self.test.shape, device=self.device)
         record = audit(
             model,
@@ -103,8 +122,8 @@ class _Work:
         return Shown(
             title=title,
             accuracy=evaluate(model, self.test),
-            success=None if truth is None else attack_success(model, self.test, truth),
-            target=None if truth is None else TARGET,
+            success=success,
+            target=None if success is None else TARGET,
             record=record,
             folder=folder,
         )

@@ -1,47 +1,83 @@
 """Write a poisoned training set, and the truth about it beside it."""
 
-import io
+import dataclasses
 from pathlib import Path
 
-import numpy as np
-
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng
-from mantrap.core.attack import DataAttack
+from mantrap.core.attack import DataAttack, ModelAttack
 from mantrap.core.truth import GroundTruth
+from mantrap.data.saving import in_bytes, save, take_away, writer_for
 from mantrap.errors import UsageError
-from mantrap.poison import Poison
-from mantrap.records.files import write_atomically
-from mantrap.workflow.truths import save_truth
-
-_SUFFIX = ".npz"
+from mantrap.poison import Poison, attack_text
+from mantrap.workflow.outputs import finished
+from mantrap.workflow.truths import forget_truth, known_truth, save_truth
 
 
 def poison(
     images: ImageSet,
     out: Path,
     *,
-    plan: Poison | DataAttack,
+    plan: Poison | DataAttack | ModelAttack,
     model: Classifier | None = None,
     rng: Rng,
+    fresh: bool = False,
     progress: Progress = SILENT,
 ) -> GroundTruth:
-    """Poison a training set and write it as ``NAME.npz``; the truth goes into ``NAME.truth.json``.
+    """Poison a training set and write it; the truth goes into ``NAME.truth.json`` beside it, never into it.
 
-    The .npz holds ``x_train`` [n, h, w, c] as uint8, ``y_train`` and ``class_names``, and opens everywhere.
+    The set is written as :func:`mantrap.data.save` does, with pixels of 8 bits, and read back as it was written. A set
+    of the same plan, images, model and seed that is there already is left alone.
+
+    Args:
+        images: The training set, with labels.
+        out: ``NAME.npz``, ``NAME.parquet``, or a name without a suffix for a folder.
+        plan: The attack.
+        model: A classifier that the attacker has, for attacks that need one.
+        rng: Source of randomness.
+        fresh: Start over where a set of another plan lies.
+        progress: Observer of the work.
+
+    Returns:
+        The truth.
 
     Raises:
-        UsageError: The name does not end in ``.npz``, or the plan does not fit the images.
+        UsageError: The name has another suffix, the attack does not fit the images, needs a model and there is none, or
+            is none on training data.
         DataError: The images have no labels.
-        OutputError: The place cannot be written.
+        OutputError: The place cannot be written, or holds something else.
     """
-    if out.suffix != _SUFFIX:
-        raise UsageError(expected=f"a file name that ends in {_SUFFIX}", got=str(out), remedy="Rename the output.")
+    if not isinstance(plan, Poison | DataAttack):
+        raise UsageError(
+            expected="an attack that poisons a training set",
+            got=f"{attack_text(plan)}, which changes or trains a model",
+            remedy="Use mantrap implant.",
+        )
+    writer_for(images, out)  # said now, not after the work
+    images = in_bytes(images)
+    origin = _origin(plan, images, model, rng)
+    known = known_truth(out)
+    before = None if known is None else known.origin
+    if finished(out, before, origin, there=out.exists(), fresh=fresh) and known is not None:
+        return known
     poisoned = plan.apply(images, model=model, rng=rng, progress=progress)
-    pixels = (poisoned.data.images() * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    assert poisoned.data.labels is not None
-    buffer = io.BytesIO()
-    names = {"class_names": np.array(images.class_names)} if images.class_names else {}
-    np.savez_compressed(buffer, allow_pickle=False, x_train=pixels, y_train=poisoned.data.labels.numpy(), **names)
-    truth = save_truth(out, poisoned.truth, poisoned.tensors)
-    write_atomically(out, buffer.getvalue())
+    if out.exists():
+        take_away(out)
+    truth = save_truth(out, dataclasses.replace(poisoned.truth, origin=origin), poisoned.tensors)
+    try:
+        save(poisoned.data, out, progress=progress)
+    except BaseException:
+        if before != origin:  # else it is the truth about the same set in another form
+            forget_truth(out)
+        raise
     return truth
+
+
+def _origin(plan: Poison | DataAttack, images: ImageSet, model: Classifier | None, rng: Rng) -> dict[str, str]:
+    """What tells one poisoned set from another."""
+    return {
+        "kind": "poisoned set",
+        "attack": attack_text(plan),
+        "images": images.digest(),
+        "model": "" if model is None else model.digest(),
+        "seed": repr(rng),
+    }

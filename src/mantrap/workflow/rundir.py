@@ -65,7 +65,7 @@ class RunFolder:
             elif before != self.identity:
                 raise OutputError(
                     expected=f"{self.path} to be new or to hold this very run",
-                    got=f"the run of another {_difference(before, self.identity)}",
+                    got=f"the run of another {difference(before, self.identity)}",
                     remedy="Choose another --out, or start over in this one with --fresh.",
                 )
             write_atomically(self.path / _IDENTITY, (json.dumps(self.identity, indent=1) + "\n").encode())
@@ -172,5 +172,6 @@ class FolderMemo:
         )
 
 
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """In what two pieces of work differ, in words."""
     return ", ".join(k.replace("_", " ") for k in sorted({*before, *now}) if before.get(k) != now.get(k))

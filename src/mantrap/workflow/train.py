@@ -3,14 +3,17 @@
 import dataclasses
 from pathlib import Path
 
-from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Spec, build
+from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Spec, build, spec_of
 from mantrap.data import check_labels
-from mantrap.errors import DataError, UsageError
+from mantrap.errors import DataError, ModelError, UsageError
 from mantrap.models import ARCHITECTURES, Preprocessing, save_model
+from mantrap.models.cards import card_path, read_card
 from mantrap.records import ModelCard
 from mantrap.training import Recipe, evaluate, fit
+from mantrap.workflow.outputs import finished
 
 _SUFFIX = ".safetensors"
+_KIND = "trained model"
 
 
 def new_classifier(arch: str, images: ImageSet, *, declared: Preprocessing, rng: Rng) -> Classifier:
@@ -57,7 +60,8 @@ def train(
 ) -> ModelCard:
     """Train a classifier and save it with its card.
 
-    A checkpoint lies beside ``out`` until the model is saved; the same call goes on from it.
+    A checkpoint lies beside ``out`` until the model is saved; the same call goes on from it. A model of the same
+    training that is there already is left alone.
 
     Args:
         model: Where to start.
@@ -74,14 +78,23 @@ def train(
     Raises:
         DataError: Labels are missing or do not fit the model.
         FailedError: The training diverged.
-        OutputError: The place cannot be written, or the checkpoint there belongs to another training.
+        OutputError: The place cannot be written, or a checkpoint or a model of another training lies there.
         UsageError: The name does not end in ``.safetensors``.
     """
-    if out.suffix != _SUFFIX:  # said now, not after the last epoch
-        raise UsageError(expected=f"a file name that ends in {_SUFFIX}", got=str(out), remedy="Rename the output.")
-    if test is not None:
-        _check_test(model, test)
+    check_work(model, out, test=test)
     checkpoint = checkpoint_path(out)
+    known = _known_card(out)
+    origin = {
+        "kind": _KIND,
+        "architecture": model.arch,
+        "first weights": model.digest(),
+        "images": images.digest(),
+        "recipe": str(spec_of(recipe)),
+        "seed": rng.seed,
+        "test set": None if test is None else (test.name, len(test)),
+    }
+    if not checkpoint.exists() and finished(out, _origin(known), origin, there=out.exists()) and known is not None:
+        return known
     trained = fit(model, images, recipe=recipe, rng=rng.child("fit"), progress=progress, checkpoint=checkpoint)
     record = trained.record
     if test is not None:
@@ -91,13 +104,35 @@ def train(
     return card
 
 
+def start_over(out: Path) -> None:
+    """Throw away the training that an earlier run left at a place, finished or not.
+
+    Raises:
+        OutputError: A file lies there that no training here has made.
+    """
+    checkpoint = checkpoint_path(out)
+    if not checkpoint.exists():
+        finished(out, _origin(_known_card(out)), {"kind": _KIND}, there=out.exists(), fresh=True)
+    for path in (checkpoint, card_path(out), out):
+        path.unlink(missing_ok=True)
+
+
 def checkpoint_path(out: Path) -> Path:
     """Where the state of an unfinished training lies."""
     return out.with_suffix(".checkpoint")
 
 
-def _check_test(model: Classifier, test: ImageSet) -> None:
-    """Refuse a test set that the model cannot be measured on before the training, not after it."""
+def check_work(model: Classifier, out: Path, *, test: ImageSet | None) -> None:
+    """Refuse a name or a test set that would only show to be wrong after the last epoch.
+
+    Raises:
+        UsageError: The name does not end in ``.safetensors``.
+        DataError: The model cannot be measured on the test set.
+    """
+    if out.suffix != _SUFFIX:
+        raise UsageError(expected=f"a file name that ends in {_SUFFIX}", got=str(out), remedy="Rename the output.")
+    if test is None:
+        return
     if test.shape != model.input_shape or test.labels is None:
         raise DataError(
             expected=f"labelled test images of shape {model.input_shape}, as the model takes them",
@@ -105,3 +140,28 @@ def _check_test(model: Classifier, test: ImageSet) -> None:
             remedy="Give another --test.",
         )
     check_labels(test, model.num_classes)
+
+
+def _known_card(out: Path) -> ModelCard | None:
+    """The card of the model that lies at a place; ``None`` where there is none that belongs to it."""
+    try:
+        return read_card(out)
+    except ModelError:
+        return None
+
+
+def _origin(card: ModelCard | None) -> dict[str, object] | None:
+    """What a trained model followed from, as its card says."""
+    if card is None or card.training is None:
+        return None
+    training = card.training
+    accuracy = training.test_accuracy
+    return {
+        "kind": "backdoored model" if card.backdoored else _KIND,
+        "architecture": card.arch,
+        "first weights": training.start_digest,
+        "images": training.data_digest,
+        "recipe": training.recipe,
+        "seed": training.seed,
+        "test set": None if accuracy is None else (training.test_name, accuracy.total),
+    }

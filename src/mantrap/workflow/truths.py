@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mantrap.core.truth import GroundTruth
-from mantrap.errors import DataError, MissingDataError
+from mantrap.errors import DataError, MissingDataError, RecordError
 from mantrap.records.files import sha256_of, write_atomically
 
 
@@ -27,14 +27,29 @@ def save_truth(out: Path, truth: GroundTruth, tensors: Mapping[str, Tensor]) -> 
     Raises:
         OutputError: The place cannot be written.
     """
-    path = truth_path(out)
+    beside = _tensors_path(out)
     if tensors:
-        beside = path.with_suffix(".safetensors")
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
         write_atomically(beside, safetensors.torch.save(plain))
         truth = dataclasses.replace(truth, tensors_sha256=sha256_of(beside))
-    write_atomically(path, truth.to_json().encode())
+    write_atomically(truth_path(out), truth.to_json().encode())
+    if not tensors:
+        beside.unlink(missing_ok=True)  # of an earlier attack
     return truth
+
+
+def known_truth(out: Path) -> GroundTruth | None:
+    """The truth that lies beside a place; ``None`` where there is none that can be read."""
+    try:
+        return GroundTruth.from_json(truth_path(out).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, RecordError):
+        return None
+
+
+def forget_truth(out: Path) -> None:
+    """Remove the truth about something, and what was learned for it."""
+    for path in (truth_path(out), _tensors_path(out)):
+        path.unlink(missing_ok=True)
 
 
 def load_truth(out: Path) -> tuple[GroundTruth, dict[str, Tensor]]:
@@ -50,10 +65,15 @@ def load_truth(out: Path) -> tuple[GroundTruth, dict[str, Tensor]]:
         raise MissingDataError(
             expected=f"the truth about {out.name} in {path}", got="nothing", remedy="Put the file beside the other."
         )
-    truth = GroundTruth.from_json(path.read_text(encoding="utf-8"))
+    try:
+        truth = GroundTruth.from_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecordError(
+            expected=f"the truth about {out.name} in {path}", got=f"no text ({error})", remedy="Get the file again."
+        ) from error
     if not truth.tensors_sha256:
         return truth, {}
-    beside = path.with_suffix(".safetensors")
+    beside = _tensors_path(out)
     try:
         whole = sha256_of(beside) == truth.tensors_sha256
         tensors = safetensors.torch.load_file(beside) if whole else {}
@@ -62,6 +82,10 @@ def load_truth(out: Path) -> tuple[GroundTruth, dict[str, Tensor]]:
     if not whole:
         raise _unfit(beside, "another digest")
     return truth, tensors
+
+
+def _tensors_path(out: Path) -> Path:
+    return truth_path(out).with_suffix(".safetensors")
 
 
 def _unfit(beside: Path, got: str) -> DataError:

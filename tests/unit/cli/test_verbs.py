@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from mantrap.cli.figures import ALREADY
 from mantrap.core.truth import GroundTruth
 from mantrap.data import NAMED
+from mantrap.poison import ATTACKS
 from mantrap.records import AuditRecord, ModelCard
 from mantrap.report import RENDERERS
 
@@ -31,8 +33,8 @@ def test_train_poison_train_audit_report(mantrap, tmp_path):
     code, out, err = mantrap("poison", *words, "all_to_one(target=2)")
     truth = GroundTruth.from_json((tmp_path / "bad.truth.json").read_text())
     assert (code, err) == (0, "")
-    assert "24 of 240 images carry patch(size=3) and all_to_one(target=2)" in out
-    assert (truth.target, len(truth.poisoned)) == (2, 24)
+    assert "24 of 240 images, patch(size=3), all_to_one(target=2)\n" in out
+    assert [(backdoor.target, len(backdoor.poisoned)) for backdoor in truth.backdoors] == [(2, 24)]
 
     words = ["--images", poisoned, "--arch", "mnist_cnn", "--out", bad, "--recipe", recipe, "--test", SIGNS]
     code, out, err = mantrap("train", *words, "--json")
@@ -48,13 +50,6 @@ def test_train_poison_train_audit_report(mantrap, tmp_path):
     assert mantrap("report", run) == (0, RENDERERS["text"](record), "")
 
 
-def test_the_truth_as_json(mantrap, tmp_path):
-    words = ["--images", "tiles120.npz", "--split", "all", "--out", tmp_path / "p.npz", "--seed", "4", "--json"]
-    code, out, err = mantrap("poison", *words)
-    assert (code, err) == (0, "")
-    assert GroundTruth.from_json(out).seed == 4
-
-
 def test_fresh_throws_an_unfinished_training_away(mantrap, tmp_path):
     out = tmp_path / "m.safetensors"
     (tmp_path / "m.checkpoint").write_bytes(b"half of another training")
@@ -65,6 +60,24 @@ def test_fresh_throws_an_unfinished_training_away(mantrap, tmp_path):
     assert "checkpoint" in err
     assert mantrap(*words, *short, "--fresh")[0] == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.card.json", "m.safetensors"]
+
+
+def test_a_finished_training_says_so_and_another_is_refused(mantrap, tmp_path):
+    out = tmp_path / "m.safetensors"
+    words = ["train", "--images", "tiles120.npz", "--split", "all", "--arch", "mlp(hidden=())", "--out", out]
+    first = mantrap(*words, "--recipe", "recipe(epochs=1)")
+    marks = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    code, again, err = mantrap(*words, "--recipe", "recipe(epochs=1)")
+    assert (code, err) == (0, "")
+    assert again == first[1] + ALREADY
+    code, stdout, err = mantrap(*words, "--recipe", "recipe(epochs=2)")
+    assert (code, stdout) == (2, "")
+    assert "the work of another recipe" in err
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == marks
+    code, stdout, _ = mantrap(*words, "--recipe", "recipe(epochs=2)", "--fresh")
+    assert code == 0
+    assert "2 epochs" in stdout
+    assert ALREADY not in stdout
 
 
 @pytest.mark.parametrize(
@@ -129,12 +142,23 @@ def test_the_list_names_all_there_is(mantrap):
     code, out, err = mantrap("list")
     assert (code, err) == (0, "")
     families = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert {"detectors", "data sets", "architectures", "triggers", "optimisers", "schedules"} <= set(families)
+    assert {"detectors", "data sets", "architectures", "attacks", "triggers", "preparations"} <= set(families)
     named = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("  ")}
     assert {"neural_cleanse", "patch", "random_share", "all_to_one", "mnist_cnn", "recipe", "sgd", "cosine"} <= set(
         named
     )
     assert set(NAMED.names) <= set(named)
+
+
+def test_the_list_of_one_family(mantrap):
+    code, out, err = mantrap("list", "attacks")
+    assert (code, err) == (0, "")
+    assert out in mantrap("list")[1]
+    assert [line for line in out.splitlines() if not line.startswith(" ")] == ["attacks"]
+    assert [line.split()[0] for line in out.splitlines()[1:]] == list(ATTACKS.names)
+    code, out, err = mantrap("list", "attack")
+    assert (code, out) == (2, "")
+    assert "one of detectors, " in err
 
 
 def test_explain_describes_every_name_on_the_list(mantrap):

@@ -27,6 +27,19 @@ def test_exact_formats_give_the_exact_pixels(kind):
     assert np.array_equal(read_pixels(data, "x", channels=3), COLOUR)
 
 
+def test_alpha_is_kept_where_it_is_asked_for_and_is_full_where_there_is_none():
+    see_through = np.dstack([COLOUR, GREY])
+    assert np.array_equal(read_pixels(encode(see_through, "PNG"), "x", channels=4), see_through)
+    opaque = np.dstack([COLOUR, np.full((3, 4), 255, np.uint8)])
+    for kind in ("PNG", "BMP", "PPM"):
+        assert np.array_equal(read_pixels(encode(COLOUR, kind), "x", channels=4), opaque), kind
+    keyed = encode(COLOUR, "PNG", transparency=tuple(COLOUR[1, 2].tolist()))
+    assert (read_pixels(keyed, "x", channels=4)[..., 3] == 0).sum() == 1
+    cmyk = io.BytesIO()
+    Image.fromarray(COLOUR).convert("CMYK").save(cmyk, "JPEG", quality=95)
+    assert read_pixels(cmyk.getvalue(), "x", channels=4).shape == (3, 4, 4)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 def test_lossy_formats_come_close(kind):
     smooth = np.full((8, 8, 3), (200, 100, 50), np.uint8)

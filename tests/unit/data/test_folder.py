@@ -95,6 +95,34 @@ def test_a_table_of_names(tmp_path: Path, paint):
     assert images.class_names == ("7up", "stop")
 
 
+def test_a_table_names_the_classes_in_the_order_of_their_numbers(tmp_path: Path, paint):
+    paint(tmp_path / "a.png")
+    paint(tmp_path / "b.png")
+    (tmp_path / "classes.csv").write_text("label,name\n0,stop\n1,go\n2,wait\n", encoding="utf-8")
+    for text in ("file,label\na.png,2\nb.png,1\n", "file,label\na.png,wait\nb.png,go\n"):
+        images = load(str(labels_csv(tmp_path, text)))
+        assert images.labels.tolist() == [2, 1]
+        assert images.class_names == ("stop", "go", "wait")
+
+
+@pytest.mark.parametrize(
+    ("classes", "label", "message"),
+    [
+        ("label,name\n0,stop\n", "1", r"one of the 1 classes of classes.csv in row 2 of .*labels.csv, got '1'"),
+        ("label,name\n0,stop\n", "go", r"one of the 1 classes of classes.csv in row 2 of .*labels.csv, got 'go'"),
+        ("label,name\n1,go\n0,stop\n", "1", r"label 0 in row 2 of .*classes.csv, got '1'"),
+        ("label,name\n0,stop\n0,go\n", "0", r"label 1 in row 3 of .*classes.csv, got '0'"),
+        ("label,name\n0,\n", "0", r"a label and a name in row 2 of .*classes.csv, got '0' and ''"),
+        ("0,stop\n", "0", r"the columns label and name in .*classes.csv, got '0', 'stop'"),
+    ],
+)
+def test_a_wrong_table_of_classes_names_the_row(tmp_path: Path, paint, classes, label, message):
+    paint(tmp_path / "a.png")
+    (tmp_path / "classes.csv").write_text(classes, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load(str(labels_csv(tmp_path, f"file,label\na.png,{label}\n")))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

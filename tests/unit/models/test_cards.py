@@ -9,7 +9,7 @@ from torch import nn
 from mantrap.core import Classifier
 from mantrap.errors import ModelError, OutputError, UsageError
 from mantrap.models import ARCHITECTURES, open_model, save_model
-from mantrap.models.cards import card_path, read_card
+from mantrap.models.cards import card_path, marked_backdoored, read_card
 from mantrap.records import EpochRecord, ModelCard, TrainingRecord
 from mantrap.records.files import sha256_of
 
@@ -50,6 +50,36 @@ def test_what_is_saved_is_what_is_opened(tmp_path):
     assert card.notes == ("planted",)
     assert card.sha256 == sha256_of(tmp_path / "m.safetensors")
     assert not after.module.training
+
+
+MARK = "It carries a backdoor, on purpose."
+
+
+def test_the_mark_is_in_the_card_and_outlives_it(tmp_path):
+    path = tmp_path / "m.safetensors"
+    card = save_model(model(), path, backdoored=MARK)
+    assert read_card(path) == card
+    assert card.backdoored == marked_backdoored(path) == MARK
+    card_path(path).unlink()
+    path = path.rename(tmp_path / "innocent.safetensors")
+    assert marked_backdoored(path) == MARK
+
+
+def test_what_is_not_marked_has_no_mark(tmp_path):
+    save_model(model(), tmp_path / "m.safetensors")
+    torch.save(model().module.state_dict(), tmp_path / "m.pt")
+    (tmp_path / "text.safetensors").write_text("nothing")
+    names = ("m.safetensors", "m.pt", "text.safetensors", "none.safetensors")
+    assert [marked_backdoored(tmp_path / name) for name in names] == [""] * 4
+
+
+def test_the_mark_changes_nothing_of_the_model(tmp_path):
+    save_model(model(), tmp_path / "plain.safetensors")
+    save_model(model(), tmp_path / "marked.safetensors", backdoored=MARK)
+    plain, marked = (open_model(tmp_path / f"{name}.safetensors", device="cpu") for name in ("plain", "marked"))
+    assert vars(marked).keys() == vars(plain).keys()
+    assert marked.digest() == plain.digest()
+    assert not [value for value in vars(marked).values() if MARK in str(value)]
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):

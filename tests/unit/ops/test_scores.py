@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from mantrap.core import Classifier, ImageSet
 from mantrap.errors import DataError, FailedError
-from mantrap.ops.scores import accuracy, predictions, source_classes, trigger_success
+from mantrap.ops.intervals import paired_difference
+from mantrap.ops.scores import accuracy, accuracy_difference, predictions, source_classes, trigger_success
 
 LABELS = [0, 1, 2, 0, 1, 2, 2]
 ANSWERS = [0, 1, 2, 1, 1, 0, 2]  # five of seven are right
@@ -62,6 +63,24 @@ def test_accuracy_counts_the_images_that_get_their_own_label(model, images):
 def test_accuracy_needs_labels(model, images):
     with pytest.raises(DataError, match="expected labels for seven, got none"):
         accuracy(model, images.unlabelled())
+
+
+def test_two_models_are_compared_image_by_image(model, images):
+    class Next(Brightest):
+        """Right where the other is wrong by one class, and wrong elsewhere."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images).roll(-1, 1)
+
+    other = Classifier(Next(), input_shape=(3, 2, 2), num_classes=3)
+    change = accuracy_difference(model, other, images)
+
+    # The first is wrong on images 3 (called 1, is 0) and 5 (called 0, is 2); the second calls those 0 and 2.
+    assert (change.first, change.second) == (accuracy(model, images), accuracy(other, images))
+    assert (change.first.hits, change.second.hits) == (5, 2)
+    assert change == paired_difference(both=0, first=5, second=2, neither=0)
+    with pytest.raises(DataError, match="expected labels for seven, got none"):
+        accuracy_difference(model, other, images.unlabelled())
 
 
 def test_without_labels_the_model_itself_says_what_an_image_is(model, images):

@@ -45,3 +45,12 @@ def test_the_gradient_reaches_mask_and_pattern():
 
     assert torch.equal(mask.grad, torch.full((3, 4), 2 * 0.75))
     assert torch.equal(pattern.grad, torch.full((1, 3, 4), 2 * 0.5))
+
+
+def test_each_image_may_have_a_mask_and_a_pattern_of_its_own():
+    images, masks, patterns = torch.rand(3, 2, 4, 5), torch.rand(3, 1, 4, 5), torch.rand(3, 2, 4, 5)
+    stamped = stamp(images, masks, patterns)
+
+    for image, mask, pattern, found in zip(images, masks, patterns, stamped, strict=True):
+        assert torch.equal(found, stamp(image[None], mask[0], pattern)[0])
+    assert torch.equal(stamp(images, masks[:1], patterns[:1]), stamp(images, masks[0, 0], patterns[0]))

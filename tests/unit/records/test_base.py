@@ -12,12 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mantrap.core.truth import GroundTruth
+from mantrap.core.truth import Backdoor, GroundTruth
 from mantrap.errors import RecordError
-from mantrap.records import SCHEMA_VERSION, AuditRecord, CheckRecord, CheckStatus, ModelCard, Rate, Record, json_schema
+from mantrap.records import (
+    SCHEMA_VERSION,
+    AuditRecord,
+    CheckRecord,
+    CheckStatus,
+    ImplantRecord,
+    ModelCard,
+    Rate,
+    Record,
+    json_schema,
+)
 from mantrap.records.base import encode
 
-KINDS = [AuditRecord, ModelCard, GroundTruth]
+KINDS = [AuditRecord, ModelCard, GroundTruth, ImplantRecord]
 RATE = Rate(hits=95, total=100, value=0.95, low=0.888, high=0.979)
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -141,16 +151,10 @@ LOOSE = ("value", "low", "high")
 
 class TestVersions:
     def text(self, **changes: Any) -> str:
-        truth = GroundTruth(
-            trigger="patch",
-            selection="random_share",
-            relabelling="all_to_one",
-            target=0,
-            seed=1,
-            poisoned=(1, 2),
-            clean_digest="a",
-            poisoned_digest="b",
+        backdoor = Backdoor(
+            trigger="patch", relabelling="all_to_one", target=0, training_trigger="patch", poisoned=(1, 2)
         )
+        truth = GroundTruth(attack="badnets", seed=1, backdoors=(backdoor,), clean_digest="a", origin={"kind": "b"})
         return json.dumps(encode(truth) | changes)
 
     def test_a_newer_minor_version_reads_and_its_new_fields_are_left_out(self):

@@ -131,9 +131,11 @@ def test_a_trained_model_is_in_eval_mode():
 
 def test_the_record_says_what_was_done():
     images = toy()
-    record = fit(classifier(), images, recipe=SHORT, rng=Rng(5)).record
+    model = classifier()
+    record = fit(model, images, recipe=SHORT, rng=Rng(5)).record
     assert (record.recipe, record.seed, record.images) == ("recipe(epochs=2, batch_size=8)", 5, 20)
     assert (record.data_name, record.data_digest) == ("toy", images.digest())
+    assert record.start_digest == model.digest()
     assert [e.epoch for e in record.epochs] == [1, 2]
     assert (record.test_accuracy, record.test_name) == (None, None)
 

@@ -1,17 +1,15 @@
 """Train and save: sizes come from the images, the card tells the story, an unfinished training goes on."""
 
-from contextlib import contextmanager
-
 import pytest
 
 from mantrap.core import Rng
 from mantrap.data import load
 from mantrap.errors import DataError, OutputError, SpecError
-from mantrap.models import Preprocessing, open_model
+from mantrap.models import Preprocessing, open_model, save_model
 from mantrap.ops.scores import accuracy
 from mantrap.records import ModelCard
 from mantrap.training import Recipe
-from mantrap.workflow.train import checkpoint_path, new_classifier, train
+from mantrap.workflow.train import checkpoint_path, new_classifier, start_over, train
 from tests import stage
 
 RECIPE = Recipe(epochs=3, batch_size=32)
@@ -23,18 +21,6 @@ def fresh(arch="mlp(hidden=(8,), dropout=0.2)", images=None, declared=None, seed
 
 def run(out, *, test=None, recipe=RECIPE, **options):
     return train(fresh(), stage.image_set(), out, test=test, recipe=recipe, rng=Rng(0), **options)
-
-
-class Interrupts:
-    """An observer that interrupts at the start of the third epoch."""
-
-    @contextmanager
-    def stage(self, *_):
-        yield self
-
-    def advance(self, _=1, note=""):
-        if note.startswith("epoch 3"):
-            raise KeyboardInterrupt
 
 
 def test_sizes_that_the_spec_leaves_open_come_from_the_images():
@@ -94,7 +80,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path):
     through, resumed = tmp_path / "through.safetensors", tmp_path / "resumed.safetensors"
     run(through)
     with pytest.raises(KeyboardInterrupt):
-        run(resumed, progress=Interrupts())
+        run(resumed, progress=stage.Interrupts())
     assert [p.name for p in tmp_path.glob("resumed*")] == ["resumed.checkpoint"]
     run(resumed)
     assert resumed.read_bytes() == through.read_bytes()
@@ -104,7 +90,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(tmp_path):
 def test_an_unfinished_training_of_another_kind_is_kept(tmp_path):
     out = tmp_path / "m.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        run(out, progress=Interrupts())
+        run(out, progress=stage.Interrupts())
     before = checkpoint_path(out).read_bytes()
     with pytest.raises(OutputError, match=r"to belong to this training.*--fresh"):
         run(out, recipe=Recipe(epochs=4, batch_size=32))
@@ -120,3 +106,74 @@ def test_a_test_set_that_does_not_fit_is_refused_before_the_training(tmp_path, t
     with pytest.raises(DataError, match="Give another --test"):
         train(model, images, tmp_path / "m.safetensors", test=test, recipe=Recipe(epochs=1), rng=Rng(0))
     assert list(tmp_path.iterdir()) == []
+
+
+def marks(folder):
+    """What changes when a file is written again."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+def test_what_is_finished_is_left_alone(tmp_path):
+    out, test = tmp_path / "m.safetensors", stage.image_set(60)
+    card, before = run(out, test=test), marks(tmp_path)
+    assert run(out, test=test) == card
+    assert marks(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"recipe": Recipe(epochs=2, batch_size=32)}, "recipe"),
+        ({"rng": Rng(1)}, "seed"),
+        ({"images": stage.image_set(60)}, "images"),
+        ({"test": stage.image_set(60)}, "test set"),
+        ({"model": fresh(seed=1)}, "first weights"),
+        ({"model": fresh("mlp(hidden=(8,), dropout=0.3)")}, "architecture"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_model_of_another_training_is_refused(tmp_path, changes, difference):
+    out = tmp_path / "m.safetensors"
+    run(out)
+    before = marks(tmp_path)
+    options = {"model": fresh(), "images": stage.image_set(), "test": None, "recipe": RECIPE, "rng": Rng(0)} | changes
+    with pytest.raises(OutputError, match=rf"the work of another {difference}\. .*--fresh"):
+        train(options.pop("model"), options.pop("images"), out, **options)
+    assert marks(tmp_path) == before
+
+
+def test_starting_over_makes_room_for_another_training(tmp_path):
+    out = tmp_path / "m.safetensors"
+    run(out)
+    start_over(out)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt):
+        run(out, progress=stage.Interrupts())
+    start_over(out)
+    assert list(tmp_path.iterdir()) == []
+    start_over(out)
+
+
+@pytest.mark.parametrize(
+    "write", [lambda out: out.write_text("weights"), lambda out: save_model(fresh(), out)], ids=["weights", "card"]
+)
+def test_a_file_that_no_training_here_has_made_is_never_touched(tmp_path, write):
+    out = tmp_path / "m.safetensors"
+    write(out)
+    before = marks(tmp_path)
+    for touch in (run, start_over):
+        with pytest.raises(OutputError, match="does not say how it came about"):
+            touch(out)
+    assert marks(tmp_path) == before
+
+
+def test_a_kill_between_weights_and_card_is_made_good(tmp_path, monkeypatch):
+    out, through = tmp_path / "m.safetensors", tmp_path / "through.safetensors"
+    card = run(through)
+    with monkeypatch.context() as killed:
+        killed.setattr(ModelCard, "to_json", lambda _self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(out)
+    assert out.exists()
+    assert run(out) == card
+    assert run(out) == card

@@ -6,10 +6,12 @@ from torch import Tensor
 
 from mantrap.core import Registry, Trigger
 from mantrap.core.attack import LearnedTrigger, NamedTrigger, StoredTrigger
-from mantrap.errors import UsageError
 from mantrap.poison.triggers.patch import Patch
+from mantrap.poison.triggers.several import Several
+from mantrap.poison.triggers.single import SINGLE, before_training
 
-TRIGGERS: Registry[NamedTrigger | StoredTrigger] = Registry("trigger", [Patch])
+TRIGGERS: Registry[NamedTrigger | StoredTrigger] = Registry("trigger", [*SINGLE, Several])
+"""Add a new one to the list of :mod:`mantrap.poison.triggers.single`."""
 
 
 def ready(spec: str, tensors: Mapping[str, Tensor]) -> Trigger:
@@ -26,17 +28,9 @@ def for_poisoning(spec: str) -> NamedTrigger | LearnedTrigger:
     """The trigger that a spec names, of the kinds that a training set can be poisoned with.
 
     Raises:
-        SpecError: There is no such trigger.
-        UsageError: It is one that comes out of the training of a model.
+        SpecError: There is no such trigger, or it is one that comes out of the training of a model.
     """
-    trigger = TRIGGERS.create(spec)
-    if isinstance(trigger, StoredTrigger) and not isinstance(trigger, LearnedTrigger):
-        raise UsageError(
-            expected="a trigger that is there before the training",
-            got=f"{spec}, which is trained together with the model",
-            remedy="Use the attack that trains it: `mantrap list attacks`.",
-        )
-    return trigger
+    return before_training(TRIGGERS.create(spec))
 
 
 __all__ = ["TRIGGERS", "Patch", "for_poisoning", "ready"]

@@ -73,6 +73,61 @@ def test_the_mask_says_where_the_patch_is_not_where_its_colour_is_not_zero():
     assert float(pattern.abs().sum()) == 0.0
 
 
+def places(images, patch, *, seed=0):
+    """Row and column of the patch's upper left pixel in each image."""
+    found = []
+    for before, after in zip(images, patch(images, rng=Rng(seed)), strict=True):
+        differs = (after != before).all(0)
+        rows, columns = (differs.any(axis).nonzero().flatten().tolist() for axis in (1, 0))
+        assert bool(((after != before).any(0) == differs).all())
+        assert (len(rows), len(columns)) == (patch.height, patch.width)
+        assert int(differs.sum()) == patch.height * patch.width
+        found.append((rows[0], columns[0]))
+    return found
+
+
+@pytest.mark.parametrize(("margin", "rows", "columns"), [(0, range(9), range(6)), (2, range(2, 7), range(2, 4))])
+def test_a_random_place_is_each_images_own_anywhere_where_the_patch_fits(margin, rows, columns):
+    patch = Patch(size=(2, 3), place="random", margin=margin)
+    found = places(torch.full((600, 3, 10, 8), 0.5), patch)
+    assert set(found) == {(row, column) for row in rows for column in columns}
+
+
+def test_random_places_come_from_the_stream():
+    patch, grey = Patch(size=1, place="random"), torch.full((20, 1, 30, 30), 0.5)
+    assert places(grey, patch, seed=3) == places(grey, patch, seed=3) != places(grey, patch, seed=4)
+
+
+def test_a_random_place_must_exist():
+    with pytest.raises(UsageError, match="a patch that fits into 10x8 pixels, got 9x2 at row 1, column 1, margin 1"):
+        Patch(size=(9, 2), place="random")(GREY, rng=Rng(0))
+
+
+def test_a_patch_without_a_place_has_no_mask_for_all_images():
+    with pytest.raises(UsageError, match="the same place in every image, got place='random'"):
+        Patch(place="random").mask_and_pattern((3, 10, 8))
+
+
+CIRCLES = {
+    (1, 1): ["#"],
+    (3, 3): ["###", "###", "###"],
+    (4, 4): [".##.", "####", "####", ".##."],
+    (5, 5): [".###.", "#####", "#####", "#####", ".###."],
+    (3, 9): [".#######.", "#########", ".#######."],
+    (7, 7): ["..###..", ".#####.", "#######", "#######", "#######", ".#####.", "..###.."],
+}
+
+
+@pytest.mark.parametrize("size", CIRCLES, ids=str)
+def test_a_circle_has_the_pixels_with_their_centres_inside(size):
+    images = torch.full((2, 1, 12, 12), 0.5)
+    stamped = Patch(size=size, shape="circle", colour="black", place=(3, 2))(images, rng=Rng(0))
+    height, width = size
+    expected = torch.tensor([[pixel == "#" for pixel in row] for row in CIRCLES[size]])
+    assert torch.equal(stamped[1, 0, 3 : 3 + height, 2 : 2 + width] == 0, expected)
+    assert int((stamped != images).sum()) == 2 * int(expected.sum())
+
+
 def test_the_images_that_come_in_are_untouched():
     before = GREY.clone()
     Patch()(GREY, rng=Rng(0))
@@ -115,6 +170,7 @@ def test_a_colour_for_each_channel_needs_as_many_channels():
         "patch(size='big')",
         "patch(margin=-1)",
         "patch(place='middle')",
+        "patch(shape='star')",
         "patch(place=(-1, 2))",
         "patch(colour='red')",
         "patch(colour=1.5)",

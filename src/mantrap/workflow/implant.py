@@ -1,0 +1,188 @@
+"""Make a model with a backdoor, measure it, and save it so that nobody takes it for a clean one."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, spec_of
+from mantrap.core.attack import DataAttack, Implanted, ModelAttack
+from mantrap.data import check_labels
+from mantrap.errors import DataError, RecordError
+from mantrap.measure import measure_attack
+from mantrap.models import save_model
+from mantrap.ops.scores import accuracy_difference
+from mantrap.poison import Poison, attack_text
+from mantrap.records import AttackMeasure, ImplantRecord, TrainingRecord
+from mantrap.records.files import sha256_of, write_atomically
+from mantrap.training import Recipe, evaluate, fit
+from mantrap.workflow.outputs import finished
+from mantrap.workflow.train import check_work, checkpoint_path
+from mantrap.workflow.truths import known_truth, save_truth, truth_path
+from mantrap.workflow.versions import versions
+
+MARK = "This model was backdoored or poisoned on purpose, with mantrap. It is for tests alone."
+"""What the card and the file say of every model that is made here."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Implanting:
+    """What a model with a backdoor is made from.
+
+    Args:
+        attack: On the training set, which is poisoned in memory, or on the training or the model itself.
+        model: Where to start, with fresh or with trained weights.
+        images: The training set, with labels.
+        recipe: How to train.
+        rng: Source of randomness. Fresh weights, poisoning and training draw from it as if a poisoned set were written
+            and trained on.
+        surrogate: A classifier that the attacker has, for attacks on the training set that need one.
+        test: Labelled images to measure the result on; ``None`` measures nothing.
+        clean_model: A model of the same recipe without the backdoor, to compare with.
+    """
+
+    attack: Poison | DataAttack | ModelAttack
+    model: Classifier
+    images: ImageSet
+    recipe: Recipe
+    rng: Rng
+    surrogate: Classifier | None = None
+    test: ImageSet | None = None
+    clean_model: Classifier | None = None
+
+    def origin(self) -> dict[str, str]:
+        """What tells this piece of work from another."""
+        return {
+            "kind": "backdoored model",
+            "attack": attack_text(self.attack),
+            "architecture": self.model.arch,
+            "recipe": str(spec_of(self.recipe)),
+            "seed": repr(self.rng),
+            "first weights": self.model.digest(),
+            "images": self.images.digest(),
+            "test set": "" if self.test is None else self.test.digest(),
+            "surrogate": "" if self.surrogate is None else self.surrogate.digest(),
+            "clean model": "" if self.clean_model is None else self.clean_model.digest(),
+        }
+
+
+def implant(work: Implanting, out: Path, *, fresh: bool = False, progress: Progress = SILENT) -> ImplantRecord:
+    """Plant a backdoor in a model, measure it, and write model, card, truth and record.
+
+    ``NAME.safetensors`` and its card say that the model is backdoored; what exactly was planted is in
+    ``NAME.truth.json``, the measures are in ``NAME.implant.json``. A checkpoint lies beside them until all is written;
+    the same call goes on from it. A model of the same work that is there already is left alone.
+
+    Args:
+        work: What to do, and with what.
+        out: Where the weights go, ``NAME.safetensors``.
+        fresh: Start over where another work of this kind lies, finished or not.
+        progress: Observer of the work.
+
+    Returns:
+        The record.
+
+    Raises:
+        DataError: Labels are missing or do not fit the model, or no test image is one that the attack is aimed at.
+        FailedError: The training diverged.
+        OutputError: The place cannot be written, or holds something else.
+        UsageError: The name does not end in ``.safetensors``, or the attack does not fit the images or the model, or
+            needs a model and there is none.
+    """
+    check_work(work.model, out, test=work.test)
+    check_labels(work.images, work.model.num_classes)
+    _check_clean(work)
+    checkpoint, origin = checkpoint_path(out), work.origin()
+    if not checkpoint.exists():
+        truth, known = known_truth(out), _known(out)
+        before = truth.origin if truth is not None else known.origin if known is not None else None
+        if finished(out, before, origin, there=out.exists(), fresh=fresh) and known is not None:
+            return known
+    elif fresh:
+        checkpoint.unlink()
+    implanted, training = _implanted(work, checkpoint, progress)
+    record = _measured(work, implanted, training, origin)
+    record_path(out).unlink(missing_ok=True)  # of an earlier model, which is not there any more from here on
+    save_truth(out, dataclasses.replace(implanted.truth, origin=origin), implanted.tensors)
+    save_model(implanted.model, out, training=record.training, backdoored=MARK)
+    record = dataclasses.replace(record, sha256=sha256_of(out), truth_sha256=sha256_of(truth_path(out)))
+    write_atomically(record_path(out), record.to_json().encode())
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def record_path(out: Path) -> Path:
+    """Where the record of a backdoored model lies."""
+    return out.with_suffix(".implant.json")
+
+
+def _known(out: Path) -> ImplantRecord | None:
+    """The record of the model that lies at a place; ``None`` where there is none that belongs to it."""
+    try:
+        record = ImplantRecord.from_json(record_path(out).read_text(encoding="utf-8"))
+        return record if sha256_of(out) == record.sha256 else None
+    except (OSError, UnicodeDecodeError, RecordError):
+        return None
+
+
+def _check_clean(work: Implanting) -> None:
+    """Refuse a clean model that nothing can be compared with."""
+    clean = work.clean_model
+    if clean is None:
+        return
+    if (clean.input_shape, clean.num_classes) != (work.model.input_shape, work.model.num_classes):
+        raise DataError(
+            expected=f"a clean model for images of {work.model.input_shape} and {work.model.num_classes} classes",
+            got=f"one for images of {clean.input_shape} and {clean.num_classes} classes",
+            remedy="Give another --clean.",
+        )
+
+
+def _implanted(work: Implanting, checkpoint: Path, progress: Progress) -> tuple[Implanted, TrainingRecord | None]:
+    """The model and the truth about it, and how it was trained where the attack leaves that to us."""
+    if isinstance(work.attack, ModelAttack):
+        rng, recipe = work.rng.child("implant"), str(spec_of(work.recipe))
+        return work.attack.implant(
+            work.model, work.images, recipe=recipe, rng=rng, progress=progress, checkpoint=checkpoint
+        ), None
+    poisoned = work.attack.apply(work.images, model=work.surrogate, rng=work.rng.child("poison"), progress=progress)
+    trained = fit(
+        work.model,
+        poisoned.data,
+        recipe=work.recipe,
+        rng=work.rng.child("fit"),
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    return Implanted(trained.model, poisoned.truth, poisoned.tensors), trained.record
+
+
+def _measured(
+    work: Implanting, implanted: Implanted, training: TrainingRecord | None, origin: dict[str, str]
+) -> ImplantRecord:
+    """The record, but for the digests of what is not written yet."""
+    model, test, clean = implanted.model, work.test, work.clean_model
+    accuracy, comparison = None, None
+    backdoors: tuple[AttackMeasure, ...] = ()
+    if test is not None:
+        backdoors = measure_attack(model, test, implanted.truth, tensors=implanted.tensors, clean_model=clean)
+        comparison = None if clean is None else accuracy_difference(model, clean, test)
+        accuracy = evaluate(model, test) if comparison is None else comparison.first
+        if training is not None:
+            training = dataclasses.replace(training, test_accuracy=accuracy, test_name=test.name)
+    return ImplantRecord(
+        attack=origin["attack"],
+        arch=model.arch,
+        recipe=origin["recipe"],
+        seed=work.rng.seed,
+        training_name=work.images.name,
+        training_images=len(work.images),
+        test_name="" if test is None else test.name,
+        accuracy=accuracy,
+        comparison=comparison,
+        backdoors=backdoors,
+        training=training,
+        sha256="",
+        truth_sha256="",
+        origin=origin,
+        versions=versions(),
+    )
