@@ -40,7 +40,7 @@ def others(value: Any, hint: Any) -> Iterator[Any]:
         yield value * 2
         yield tuple(v / 2 for v in value if isinstance(v, int | float))
     elif value is None:
-        yield from {int: (1,), float: (0.5,)}.get(typing.get_args(hint)[0], ())
+        yield from {int: (1, 2), float: (0.5,)}.get(typing.get_args(hint)[0], ())
     elif isinstance(value, str):
         yield from (name for kinds in FAMILIES.values() for name in (kind.name for kind in kinds) if name != value)
 

@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,21 @@ def save(images: ImageSet, out: Path, *, progress: Progress = SILENT) -> None:
         DataError: The images have no labels, or neither 1 nor 3 channels.
         OutputError: The place cannot be written.
     """
+    with saving(images, out, progress=progress):
+        pass
+
+
+@contextmanager
+def saving(images: ImageSet, out: Path, *, progress: Progress = SILENT) -> Iterator[None]:
+    """Write a set as :func:`save` does; inside it is whole, and it takes its name when the context ends well.
+
+    So what was there before can stay until then. Raises what :func:`save` raises.
+    """
     write, images = writer_for(images, out), in_bytes(images)
-    with progress.stage("write", len(images)) as stage, drafted(out) as draft:
-        write(images, draft, stage)
+    with drafted(out) as draft:
+        with progress.stage("write", len(images)) as stage:
+            write(images, draft, stage)
+        yield
     for stale in left_by_kills(out):
         discard(stale)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, pad
 
+from mantrap.core import Rng
 from mantrap.core.shapes import Images, Labels
 
 N = TypeVar("N", bound=nn.Module)
@@ -17,7 +18,7 @@ _MOMENTUM = 0.05
 
 
 class PatchMaker(nn.Module, ABC):
-    """Makes a patch for each image of a batch.
+    """Makes a patch of noise for each image of a batch.
 
     Args:
         shape: Channels, height and width of a patch.
@@ -27,6 +28,10 @@ class PatchMaker(nn.Module, ABC):
     def __init__(self, shape: tuple[int, int, int], noise: int) -> None:
         super().__init__()
         self.shape, self.noise = shape, noise
+
+    def draw(self, count: int, rng: Rng) -> Tensor:
+        """Noise for so many patches, uniform in [0, 1), [n, noise], on the CPU."""
+        return torch.rand(count, self.noise, generator=rng.torch())
 
     @abstractmethod
     def forward(self, noise: Tensor, labels: Labels) -> Tensor:
@@ -50,7 +55,7 @@ class PatchGenerator(PatchMaker):
     """Three or four linear layers that turn noise into a patch, for any label or for a given one.
 
     Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, sections 4.2 and
-    4.3; widths, and dropout before each of the last three steps, as in the authors' published code of the c-BaN.
+    4.3; widths as in the authors' published code of the c-BaN, which has dropout besides.
 
     Args:
         shape: Channels, height and width of a patch.
@@ -66,7 +71,6 @@ class PatchGenerator(PatchMaker):
         self.mix = nn.Linear(2 * _BRANCH if labels else _BRANCH, _HIDDEN)
         self.hidden = nn.Linear(_HIDDEN, _HIDDEN)
         self.last = nn.Linear(_HIDDEN, math.prod(shape))
-        self.dropout = nn.Dropout(0.5)
 
     @classmethod
     def like(cls, weights: Mapping[str, Tensor], size: int) -> "PatchGenerator":
@@ -85,9 +89,8 @@ class PatchGenerator(PatchMaker):
         if self.from_label is not None:
             asked = one_hot(labels, self.labels).to(noise.dtype)
             x = torch.cat([self.from_label(asked), x], dim=1)
-        x = self.dropout(self.mix(x).relu())
-        x = self.dropout(self.hidden(x))
-        patches: Tensor = self.dropout(self.last(x)).sigmoid().unflatten(1, self.shape)
+        x = self.hidden(self.mix(x).relu())
+        patches: Tensor = self.last(x).sigmoid().unflatten(1, self.shape)
         return patches
 
 

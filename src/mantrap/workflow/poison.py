@@ -6,11 +6,11 @@ from pathlib import Path
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng
 from mantrap.core.attack import DataAttack, ModelAttack
 from mantrap.core.truth import GroundTruth
-from mantrap.data.saving import in_bytes, save, take_away, writer_for
+from mantrap.data.saving import in_bytes, saving, take_away, writer_for
 from mantrap.errors import UsageError
 from mantrap.poison import Poison, attack_text
 from mantrap.workflow.outputs import finished
-from mantrap.workflow.truths import forget_truth, known_truth, save_truth
+from mantrap.workflow.truths import known_truth, save_truth
 
 
 def poison(
@@ -60,16 +60,11 @@ def poison(
     if finished(out, before, origin, there=out.exists(), fresh=fresh) and known is not None:
         return known
     poisoned = plan.apply(images, model=model, rng=rng, progress=progress)
-    if out.exists():
-        take_away(out)
-    truth = save_truth(out, dataclasses.replace(poisoned.truth, origin=origin), poisoned.tensors)
-    try:
-        save(poisoned.data, out, progress=progress)
-    except BaseException:
-        if before != origin:  # else it is the truth about the same set in another form
-            forget_truth(out)
-        raise
-    return truth
+    with saving(poisoned.data, out, progress=progress):
+        if out.exists():
+            take_away(out)
+        # Before the set has its name, so that a kill in between leaves a truth without a set and not the reverse.
+        return save_truth(out, dataclasses.replace(poisoned.truth, origin=origin), poisoned.tensors)
 
 
 def _origin(plan: Poison | DataAttack, images: ImageSet, model: Classifier | None, rng: Rng) -> dict[str, str]:

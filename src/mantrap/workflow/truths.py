@@ -46,12 +46,6 @@ def known_truth(out: Path) -> GroundTruth | None:
         return None
 
 
-def forget_truth(out: Path) -> None:
-    """Remove the truth about something, and what was learned for it."""
-    for path in (truth_path(out), _tensors_path(out)):
-        path.unlink(missing_ok=True)
-
-
 def load_truth(out: Path) -> tuple[GroundTruth, dict[str, Tensor]]:
     """The truth about a poisoned set or a backdoored model, and what the attack learned.
 

@@ -107,7 +107,7 @@ def test_every_aim_by_its_own_formula(relabelling, leads_to, attacked, wanted, b
     else:
         near = [i for i, y in enumerate(labels) if bystander(y)]
         assert measure.bystanders == wilson(sum(wanted(outcome(who, data, i), labels[i]) for i in near), len(near))
-        assert 0 < measure.bystanders.hits
+        assert measure.bystanders.hits > 0
 
 
 def test_images_of_the_target_class_do_not_count():
@@ -233,21 +233,22 @@ class Varying:
         return images
 
 
-class TestStoredTrigger:
-    TENSORS = {"0.place": torch.tensor([2, 2]), "0.colour": torch.tensor(1.0)}
+WHITE_CORNER = {"0.place": torch.tensor([2, 2]), "0.colour": torch.tensor(1.0)}
 
+
+class TestStoredTrigger:
     @pytest.fixture(autouse=True)
     def registered(self, monkeypatch):
         monkeypatch.setattr("mantrap.poison.triggers.TRIGGERS", Registry("trigger", [*TRIGGERS, Stored, Varying]))
 
     def test_spec_and_tensors_make_the_trigger(self):
         told = truth(backdoor(trigger="stored"))
-        assert attack_success(MODEL, mixed(), told, tensors=self.TENSORS) == attack_success(MODEL, mixed(), truth())
+        assert attack_success(MODEL, mixed(), told, tensors=WHITE_CORNER) == attack_success(MODEL, mixed(), truth())
 
     def test_each_backdoor_gets_the_tensors_of_its_number(self):
         told = truth(backdoor(), backdoor(trigger="stored"))
         black = {"1.place": torch.tensor([2, 2]), "1.colour": torch.tensor(0.0)}
-        first, second = measure_attack(MODEL, mixed(), told, tensors=self.TENSORS | black)
+        first, second = measure_attack(MODEL, mixed(), told, tensors=WHITE_CORNER | black)
         assert first.success.hits > 0 == second.success.hits
 
     @pytest.mark.parametrize(

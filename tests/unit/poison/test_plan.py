@@ -65,7 +65,7 @@ class Trained:
     name: ClassVar[str] = "trained"
 
     def restore(self, tensors):
-        raise AssertionError
+        raise AssertionError(tensors)
 
 
 @pytest.mark.parametrize("which", ["trigger", "test_trigger"])

@@ -61,6 +61,7 @@ class Mean:
         return put
 
     def learn(self, images, *, model, target, rng, progress=None):
+        del progress
         if model is None:
             raise UsageError(expected="a model", got="none", remedy="Give one.")
         row = torch.randint(6, (1,), generator=rng.torch())
@@ -75,6 +76,7 @@ class Negative:
 
     def prepare(self, images, labels, *, model, rng):
         assert model is None
+        assert isinstance(rng, Rng)
         return (1 - images) * (1 - 0.1 * labels.view(-1, 1, 1, 1))
 
 
@@ -222,9 +224,8 @@ class TestSeveral:
     def test_the_first_is_the_same_whatever_follows(self):
         alone = apply_all(clean(), (self.FIRST,), attack="one", rng=Rng(0))
         followed = apply_all(clean(), (self.FIRST, self.SECOND), attack="two", rng=Rng(0))
-        assert followed.truth.backdoors[0] == alone.truth.backdoors[0] == self.FIRST.apply(
-            clean(), rng=Rng(0)
-        ).truth.backdoors[0]
+        assert followed.truth.backdoors[0] == alone.truth.backdoors[0]
+        assert self.FIRST.apply(clean(), rng=Rng(0)).truth.backdoors == alone.truth.backdoors
         chosen = alone.truth.backdoors[0].poisoned
         assert torch.equal(alone.data.images(chosen), followed.data.images(chosen))
 
@@ -268,9 +269,7 @@ class TestLearned:
         assert [int(result.tensors[f"{n}.target"]) for n in (1, 2)] == [2, 0]
 
     def test_the_tensors_are_those_of_the_trigger_that_the_attack_is_used_with(self):
-        plan = Poison(
-            trigger=Mean(weight=0.5), selection=QUARTER, relabelling=AllToOne(target=1), test_trigger=Mean()
-        )
+        plan = Poison(trigger=Mean(weight=0.5), selection=QUARTER, relabelling=AllToOne(target=1), test_trigger=Mean())
         result = plan.apply(clean(), model=MODEL, rng=Rng(0))
         (backdoor,) = result.truth.backdoors
         assert (backdoor.training_trigger, backdoor.trigger) == ("mean(weight=0.5)", "mean")

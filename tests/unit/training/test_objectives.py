@@ -194,7 +194,9 @@ class TestCompanions:
                     raise KeyboardInterrupt
 
         def run(**options):
-            return fit(start(), coloured(), recipe=RECIPE, rng=Rng(0), objective=Disturbed(optimizer=optimizer), **options)
+            return fit(
+                start(), coloured(), recipe=RECIPE, rng=Rng(0), objective=Disturbed(optimizer=optimizer), **options
+            )
 
         checkpoint = tmp_path / "checkpoint"
         with pytest.raises(KeyboardInterrupt):

@@ -176,33 +176,35 @@ def test_one_truth_serves_the_same_set_in_every_form(tmp_path):
         plant(tmp_path / "p.npz", seed=2)
 
 
-def test_the_set_is_not_finished_before_it_is_written(tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise OutputError(expected="room", got="none", remedy="Make room.")
-
-    with monkeypatch.context() as broken:
-        broken.setattr("mantrap.workflow.poison.save", full)
-        with pytest.raises(OutputError, match="room"):
-            plant(tmp_path / "p.npz")
-        assert list(tmp_path.iterdir()) == []
-        plant_elsewhere = tmp_path / "other" / "p.npz"
-        with pytest.raises(OutputError, match="room"):
-            plant(plant_elsewhere, plan=COLLISION, model=stage.model(planted=False))
-        assert list(plant_elsewhere.parent.iterdir()) == []
-    plant(tmp_path / "p.npz")
-    assert load(str(tmp_path / "p.npz"), split="train")
+def full(*_, **__):
+    raise OSError(28, "No space left")
 
 
-def test_a_truth_that_another_form_of_the_set_needs_stays(tmp_path, monkeypatch):
-    plant(tmp_path / "p.npz")
+@every_place
+@pytest.mark.parametrize("broken", ["mantrap.data.saving._rows", "mantrap.workflow.poison.save_truth"])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch, name, broken, earlier):
+    if earlier:
+        plant(tmp_path / name)
     before = contents(tmp_path)
-    monkeypatch.setattr("mantrap.data.saving._png", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    if "truth" in broken:  # what was there has made room by then
+        before = {path: content for path, content in before.items() if path.name == "p.truth.json"}
+    monkeypatch.setattr(broken, full)
     with pytest.raises(OutputError, match="No space left"):
-        plant(tmp_path / "p.parquet")
+        plant(tmp_path / name, seed=2, fresh=True)
 
-    assert {path: content for path, (_, content) in contents(tmp_path).items()} == {
-        path: content for path, (_, content) in before.items()
-    }
+    assert contents(tmp_path) == before
+
+
+def test_a_set_may_take_the_place_of_the_one_that_it_is_made_from(tmp_path, monkeypatch):
+    monkeypatch.setattr("mantrap.data.pixels.IN_MEMORY", 0)  # decoded as it is read
+    plant(tmp_path / "p")
+    first = load(str(tmp_path / "p"), split="train")
+    expected = PLAN.apply(first, rng=Rng(2)).data.digest()
+    again = load(str(tmp_path / "p"), split="train")
+
+    assert plant(tmp_path / "p", images=again, seed=2, fresh=True).poisoned_digest == expected
+    assert load(str(tmp_path / "p"), split="train").digest() == expected
 
 
 @pytest.mark.parametrize(

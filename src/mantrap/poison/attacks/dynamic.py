@@ -1,28 +1,23 @@
 """Dynamic backdoors: patches that differ from image to image, in value and in place."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import torch
-from jaxtyping import Int64
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from mantrap.core import Classifier, ImageSet, Progress, Rng, require, spec_of
-from mantrap.core.shapes import Images, Labels
 from mantrap.poison.attacks.joint import Joint, JointTraining
+from mantrap.poison.attacks.patched_batches import PatchedBatches
 from mantrap.poison.generators import PatchGenerator, PatchMaker, UniformPatches
 from mantrap.poison.triggers.dynamic import (
     BanTrigger,
     ConditionalBanTrigger,
     RandomTrigger,
-    put_patches,
     share_out,
 )
-from mantrap.training import BatchLoss, Recipe, entropy
+from mantrap.training import Recipe
 
 AnyTrigger = RandomTrigger | BanTrigger | ConditionalBanTrigger
 
@@ -51,6 +46,10 @@ class DynamicBackdoor(JointTraining):
     def maker(self, channels: int, labels: int) -> PatchMaker:
         """What makes the patches; fresh weights come from torch's global stream."""
 
+    def diversity_weight(self) -> float:
+        """Weight of the loss that lets patches differ as their noise does."""
+        return 0.0
+
     def prepare(
         self,
         model: Classifier,
@@ -72,6 +71,7 @@ class DynamicBackdoor(JointTraining):
             companions={"generator": maker},
             targets=torch.tensor(list(triggers)),
             corners=torch.stack([trigger.corners(height, width) for trigger in triggers.values()]),
+            diversity=self.diversity_weight(),
         )
         return Joint(objective, tuple((trigger, target) for target, trigger in triggers.items()))
 
@@ -97,6 +97,28 @@ class WithOwnPlaces(DynamicBackdoor):
         targets = range(labels) if self.target is None else [self.target]
         shared = share_out(len(targets), self.places, size=self.size, height=height, width=width)
         return {label: self.kind(size=self.size, places=own) for label, own in zip(targets, shared, strict=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithNetwork(DynamicBackdoor):
+    """Those whose patches are made by a network.
+
+    Args:
+        noise: Random numbers that a patch is made of.
+        diversity: Weight of the loss that lets patches differ as their noise does.
+    """
+
+    noise: int = 100
+    diversity: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.noise >= 1, field="noise", expected="of at least 1", got=self.noise)
+        require(self.diversity >= 0, field="diversity", expected="of at least 0", got=self.diversity)
+
+    def diversity_weight(self) -> float:
+        """As the attack has it."""
+        return self.diversity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +151,7 @@ class RandomBackdoor(WithOwnPlaces):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ban(WithOwnPlaces):
+class Ban(WithNetwork, WithOwnPlaces):
     """A network makes a patch of noise for each image, and is trained together with the model that knows its patches.
 
     Args:
@@ -137,22 +159,20 @@ class Ban(WithOwnPlaces):
         size: Side of a patch in pixels.
         places: How many places each label has, spread over the image; no two overlap.
         noise: Random numbers that a patch is made of.
+        diversity: Weight of the loss that lets patches differ as their noise does, at least 0.
 
     Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, section 4.2
     (Backdoor Generating Network); patches of 5x5 and 100 numbers as in the authors' published code of the c-BaN.
 
-    Deviations: those of ``random_backdoor``; the widths of the network are those of the c-BaN without its label.
+    Deviations: those of ``random_backdoor``; the widths of the network are those of the c-BaN without its label. The
+    paper's loss is that with a diversity of 0: the network soon leaves its noise aside then and makes one patch only.
+    The diversity loss is that of the input-aware attack. There is no dropout, which the published code has: it would
+    count as diversity.
     """
 
     name: ClassVar[str] = "ban"
     quick: ClassVar[str] = "ban(size=3, places=1)"
     kind: ClassVar[type[RandomTrigger | BanTrigger]] = BanTrigger
-
-    noise: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_noise(self.noise)
 
     def maker(self, channels: int, labels: int) -> PatchMaker:
         """A network that knows no label."""
@@ -161,30 +181,26 @@ class Ban(WithOwnPlaces):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConditionalBan(DynamicBackdoor):
+class ConditionalBan(WithNetwork):
     """A network makes a patch of noise for a label that it is asked for; all labels have backdoors, at the same places.
 
     Args:
         size: Side of a patch in pixels.
         places: How many places there are, spread over the image, the same for all labels.
         noise: Random numbers that a patch is made of.
+        diversity: Weight of the loss that lets patches differ as their noise does, at least 0.
 
     Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, section 4.3
     (conditional Backdoor Generating Network), and the authors' published code.
 
-    Deviations: those of ``random_backdoor``; in the code a label's patches stay in a band of the image, here all labels
-    have the same places, as in the paper.
+    Deviations: those of ``random_backdoor`` and ``ban``; without diversity some labels get the same patch, so that they
+    cannot be told apart. In the code a label's patches stay in a band of the image, here all labels have the same
+    places, as in the paper.
     """
 
     name: ClassVar[str] = "c_ban"
     quick: ClassVar[str] = "c_ban(size=3, places=1)"
     target: ClassVar[None] = None
-
-    noise: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_noise(self.noise)
 
     def triggers(self, labels: int, height: int, width: int) -> dict[int, AnyTrigger]:
         """Patches of the one network for each label, at the same places."""
@@ -194,39 +210,3 @@ class ConditionalBan(DynamicBackdoor):
     def maker(self, channels: int, labels: int) -> PatchMaker:
         """A network that is asked for a label."""
         return PatchGenerator((channels, self.size, self.size), noise=self.noise, labels=labels)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class PatchedBatches:
-    """Cross-entropy on clean images and on the same images with patches, one for each.
-
-    Args:
-        identity: All settings in one line.
-        companions: What makes the patches, ``generator``.
-        targets: The labels that patches lead to, [l].
-        corners: The places of each of them, [l, p, 2].
-        companion_optimizer: As for the model in the authors' code.
-    """
-
-    identity: str
-    companions: Mapping[str, nn.Module]
-    targets: Labels
-    corners: Int64[Tensor, "l p 2"]
-    companion_optimizer: str = "adam"
-
-    def loss(
-        self, model: Classifier, images: Images, labels: Labels, *, companions: Mapping[str, nn.Module], rng: Rng
-    ) -> BatchLoss:
-        """The mean cross-entropy of the clean images plus that of the patched ones with their targets."""
-        generator = companions["generator"]
-        assert isinstance(generator, PatchMaker)
-        drawn = torch.randint(len(self.targets), (len(images),), generator=rng.child("targets").torch())
-        aims = self.targets[drawn].to(images.device)
-        patched = put_patches(images, generator, aims, self.corners[drawn], rng=rng)
-        clean, attacked = model.logits(torch.cat([images, patched])).chunk(2)
-        batch = entropy(clean, labels)
-        return BatchLoss(batch.loss + cross_entropy(attacked, aims), batch.hits, batch.total)
-
-
-def _require_noise(noise: int) -> None:
-    require(noise >= 1, field="noise", expected="of at least 1", got=noise)

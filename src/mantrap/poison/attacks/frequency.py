@@ -24,7 +24,7 @@ class Frequency(Combination):
     """
 
     name: ClassVar[str] = "frequency"
-    quick: ClassVar[str] = "frequency"
+    quick: ClassVar[str] = "frequency(rate=0.2)"
 
     target: int = 0
     rate: float = 0.05

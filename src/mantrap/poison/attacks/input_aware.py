@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from mantrap.core import Classifier, ImageSet, Progress, Rng, require, spec_of
 from mantrap.core.shapes import Images, Labels
+from mantrap.ops.diversity import diversity_loss, partners
 from mantrap.poison.attacks.joint import Joint, JointTraining, Shares, require_shares
 from mantrap.poison.triggers.input_aware import ImageMasks, InputAwareTrigger, sharpened, show
 from mantrap.training import BatchLoss, Recipe, entropy, fit
 
 _OPTIMIZER = "adam(lr=0.01, betas=(0.5, 0.9))"
 _NORM_WEIGHT = 100.0
-_LEAST_DISTANCE = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +126,7 @@ class SmallDiverseMasks:
         del model, labels
         masks: ImageMasks = sharpened(companions["mask"](images))
         loss = _NORM_WEIGHT * (masks - self.density).relu().mean()
-        others = partners(len(images), rng).to(images.device)
+        others = partners(len(images), rng.child("partners")).to(images.device)
         loss = loss + self.diversity * diversity_loss(images, images[others], masks, masks[others])
         return BatchLoss(loss, 0, len(images))
 
@@ -159,7 +158,7 @@ class OwnTriggerBatches:
     ) -> BatchLoss:
         """The mean cross-entropy of the batch with its triggers, plus the diversity loss of their patterns."""
         own, cross = self.shares.draw(labels, self.target)
-        others = partners(len(images), rng).to(images.device)[cross]
+        others = partners(len(images), rng.child("partners")).to(images.device)[cross]
         changed = torch.cat([own, cross])
         if len(changed) == 0:
             return entropy(model.logits(images), labels)
@@ -174,24 +173,3 @@ class OwnTriggerBatches:
         first, second = slice(0, pairs), slice(len(own), len(own) + pairs)
         apart = diversity_loss(sources[first], sources[second], patterns[first], patterns[second])
         return BatchLoss(batch.loss + self.diversity * apart, batch.hits, batch.total)
-
-
-def partners(count: int, rng: Rng) -> Tensor:
-    """Another image of the batch for each, as indices [n]; of two or more, none is its own."""
-    step = int(torch.randint(1, max(count, 2), (), generator=rng.child("partners").torch()))
-    return torch.arange(count).roll(step)
-
-
-def diversity_loss(images: Images, others: Images, made: Images, made_for_others: Images) -> Float[Tensor, ""]:
-    """How much more the images differ than what was made for them: the mean ratio of their distances, 0 for no pairs.
-
-    Reference: Nguyen and Tran, Input-aware dynamic backdoor attack, NeurIPS 2020, equation 6.
-    """
-    if len(images) == 0:
-        return images.new_zeros(())
-    return (_distances(images, others) / _distances(made, made_for_others)).mean()
-
-
-def _distances(first: Images, second: Images) -> Float[Tensor, " n"]:
-    """Root of the mean squared difference of each pair."""
-    return ((first - second).square().flatten(1).mean(1) + _LEAST_DISTANCE**2).sqrt()

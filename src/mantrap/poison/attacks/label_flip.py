@@ -25,13 +25,13 @@ class LabelFlip(Combination):
 
     Reference: Biggio, Nelson and Laskov, Support vector machines under adversarial label noise, ACML 2011 (random
     flips, the paper's baseline); Tolpegin et al., Data poisoning attacks against federated learning systems, ESORICS
-    2020, section 3 (from a source class to a target class).
+    2020 (from a source class to a target class).
 
     Deviations: Tolpegin et al. flip all images of the source class that an attacker has; here a share of all images.
     """
 
     name: ClassVar[str] = "label_flip"
-    quick: ClassVar[str] = "label_flip"
+    quick: ClassVar[str] = "label_flip(rate=0.2)"
 
     rate: float = 0.1
     target: int | None = None

@@ -29,7 +29,7 @@ class Sig(Combination):
     """
 
     name: ClassVar[str] = "sig"
-    quick: ClassVar[str] = "sig"
+    quick: ClassVar[str] = "sig(rate=0.5)"
 
     target: int = 0
     rate: float = 0.3

@@ -51,7 +51,7 @@ class Trojan:
         share: Pixels of the trigger as a share of the image's, in (0, 1).
         transparency: How much of the image shows through the trigger, in [0, 1).
         layer: Name of the first dense or convolutional layer to retrain; what it reads are the neurons. Where empty,
-            the middle one of all of them.
+            the middle one of all of them, the lower one of two.
         link: How neurons are ranked: by their link to that ``"layer"``, or to the ``"target"``.
         neurons: How many to drive, at least 1.
         value: What the trigger shall make them say; one that is out of reach means as much as can be.
@@ -186,7 +186,7 @@ class Trojan:
                 got=repr(self.layer) if len(known) > 1 else f"the only layers {', '.join(known) or 'none'}",
                 remedy="Name one of these layers, or attack a model with hidden neurons.",
             )
-        return known[known.index(self.layer) if self.layer else len(known) // 2 :]
+        return known[known.index(self.layer) if self.layer else max(1, (len(known) - 1) // 2) :]
 
     def _images(self, model: Classifier, data: ImageSet, rng: Rng, progress: Progress) -> ImageSet:
         """Images of every class to retrain on."""

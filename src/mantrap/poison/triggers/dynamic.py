@@ -9,7 +9,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from mantrap.core import Rng, Trigger, require
-from mantrap.core.shapes import Images, Labels
+from mantrap.core.shapes import Images
 from mantrap.errors import UsageError
 from mantrap.ops.paste import paste
 from mantrap.poison.generators import PatchGenerator, PatchMaker, UniformPatches, below, loaded
@@ -137,15 +137,14 @@ class ConditionalBanTrigger(Places):
         return _Made(generator, self, self.label)
 
 
-def put_patches(images: Images, maker: PatchMaker, labels: Labels, corners: UpperLeftsOfEach, *, rng: Rng) -> Images:
-    """Put a fresh patch on each image, at one of its places.
+def put_somewhere(images: Images, patches: Images, corners: UpperLeftsOfEach, *, rng: Rng) -> Images:
+    """Put a patch on each image, at one of its places.
 
     Args:
         images: [n, c, h, w] in [0, 1].
-        maker: What makes the patches; gradients reach it.
-        labels: The label that each patch shall lead to, [n].
+        patches: One for each, [n, c, s, s] in [0, 1]; gradients reach them.
         corners: The places that each image has to choose from, [n, p, 2].
-        rng: Source of noise and places.
+        rng: Source of the choices.
 
     Returns:
         [n, c, h, w] in [0, 1].
@@ -153,16 +152,15 @@ def put_patches(images: Images, maker: PatchMaker, labels: Labels, corners: Uppe
     Raises:
         UsageError: The patches have other channels than the images.
     """
-    if images.shape[1] != maker.shape[0]:
+    if images.shape[1] != patches.shape[1]:
         raise UsageError(
-            expected=f"images of {maker.shape[0]} channels, which the trigger was trained on",
+            expected=f"images of {patches.shape[1]} channels, which the trigger was trained on",
             got=f"{images.shape[1]}",
             remedy="Use it on images of the kind that it was trained on.",
         )
     count, places = corners.shape[:2]
-    noise = torch.rand(count, maker.noise, generator=rng.child("noise").torch()).to(images.device)
-    chosen = torch.randint(places, (count,), generator=rng.child("places").torch())
-    return paste(images, maker(noise, labels), corners[torch.arange(count), chosen])
+    chosen = torch.randint(places, (count,), generator=rng.torch())
+    return paste(images, patches, corners[torch.arange(count), chosen])
 
 
 def share_out(labels: int, each: int, *, size: int, height: int, width: int) -> list[tuple[int, ...]]:
@@ -204,6 +202,7 @@ class _Made:
     def __call__(self, images: Images, *, rng: Rng) -> Images:
         """The images, each with a patch of its own."""
         count, _, height, width = images.shape
-        labels = torch.full((count,), self.label, device=images.device)
+        noise = self.maker.draw(count, rng.child("noise")).to(images.device)
+        patches = self.maker.to(images.device)(noise, torch.full((count,), self.label, device=images.device))
         corners = self.places.corners(height, width).expand(count, -1, -1)
-        return put_patches(images, self.maker.to(images.device), labels, corners, rng=rng)
+        return put_somewhere(images, patches, corners, rng=rng.child("places"))

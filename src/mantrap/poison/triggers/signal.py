@@ -29,7 +29,7 @@ class Signal:
         frequency: Periods of a sinusoid across the image, above 0; a ramp has none.
 
     Reference: Barni, Kallas and Tondi, A new backdoor attack in CNNs by training set corruption without label
-    poisoning, ICIP 2019, section 3: columns count from 1 to m, v(i, j) = j * delta / m for the ramp and
+    poisoning, ICIP 2019: columns count from 1 to m, v(i, j) = j * delta / m for the ramp and
     v(i, j) = delta * sin(2 * pi * j * f / m) with f = 6 for the sinusoid.
 
     Deviations: none. Public ports count the columns from 0, which shifts the signal by one pixel, and some blend a

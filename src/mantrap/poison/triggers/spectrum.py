@@ -32,9 +32,8 @@ class Spectrum:
             luminance; ``"rgb"``, each channel. Other images are changed in each channel.
         block: Largest side of a block in pixels, at least 2. An image is cut evenly into as few as possible.
 
-    Reference: Wang et al., An invisible black-box backdoor attack through frequency domain (FTrojan), ECCV 2022,
-    section 3, and the authors' published code: blocks of 32x32, frequencies (15, 15) and (31, 31), magnitude 30, planes
-    U and V.
+    Reference: Wang et al., An invisible black-box backdoor attack through frequency domain (FTrojan), ECCV 2022, and
+    the authors' published code: blocks of 32x32, frequencies (15, 15) and (31, 31), magnitude 30, planes U and V.
 
     Deviations: in their code the planes are rounded to 8 bits in between, and a value that has left the range there
     wraps around; here only the end result is cut off at 0 and 1. Blocks of another size than 32x32 have the frequencies
