@@ -83,7 +83,8 @@ def sheet(shown: Mapping[str, Tensor]) -> Image.Image:
         for column, image in enumerate(images):
             values = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
             picture = Image.fromarray(np.ascontiguousarray(values))
-            page.paste(picture.resize((width * ZOOM, height * ZOOM), Image.Resampling.NEAREST), (MARGIN + column * wide, top))
+            picture = picture.resize((width * ZOOM, height * ZOOM), Image.Resampling.NEAREST)
+            page.paste(picture, (MARGIN + column * wide, top))
     return page.quantize(128)
 
 
@@ -96,14 +97,21 @@ def page(name: str, titles: list[str]) -> str:
     )
 
 
+INDEX = """\
+# Attacks
+
+Every attack that mantrap carries out, by the name that `--attack` takes. The cards say whose it is, what its settings
+are and where ours departs from the paper; the pictures show five synthetic signs. What the attacks do to models is
+measured in [Parity](../parity.md).
+
+| attack | what it does |
+|---|---|
+"""
+
+
 def index() -> str:
     """The list of all attacks."""
-    lines = [f"| [`{kind.name}`]({kind.name}.md) | {summary(kind)} |" for kind in ATTACKS]
-    return (
-        "# Attacks\n\nEvery attack that mantrap carries out, by the name that `--attack` takes. The cards say whose it is, what its\n"
-        "settings are and where ours departs from the paper; the pictures show five synthetic signs. What the attacks do to\n"
-        "models is measured in [Parity](../parity.md).\n\n| attack | what it does |\n|---|---|\n" + "\n".join(lines) + "\n"
-    )
+    return INDEX + "".join(f"| [`{kind.name}`]({kind.name}.md) | {summary(kind)} |\n" for kind in ATTACKS)
 
 
 def main() -> int:
@@ -111,11 +119,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", help="attacks; all where none is named")
     names = parser.parse_args().names or list(ATTACKS.names)
+    torch.set_num_threads(1)
     images, test = load(SIGNS, split="train"), load(SIGNS, split="test")
     model = classifier(images)
     FOLDER.mkdir(exist_ok=True)
     for name in names:
-        torch.set_num_threads(1)
         shown = rows(name, images, test, model)
         sheet(shown).save(FOLDER / f"{name}.png", optimize=True)
         (FOLDER / f"{name}.md").write_text(page(name, list(shown)), encoding="utf-8")

@@ -52,6 +52,12 @@ _VERBS = {
 for _name, (_where, _help) in _VERBS.items():
     app.command(_where, name=_name, help=_help)
 
+_zoo = App(name="zoo", help="Make a population of clean and backdoored models to measure defenders on.")
+_zoo.command("mantrap.cli.zoo:build", name="build", help="Make the models of one split, or what of them is not there.")
+app.command(_zoo)
+_TABLES = (*_VERBS, "zoo")
+"""What the tables of a configuration file may be named."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -109,10 +115,10 @@ def _config_file(name: str) -> Path:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(expected=f"TOML in {path}", got=str(error), remedy="Correct the file.") from error
     # What stands in a table of a verb is checked when that verb is called; what stands elsewhere would never be read.
-    stray = [name for name, value in tables.items() if name not in _VERBS or not isinstance(value, dict)]
+    stray = [name for name, value in tables.items() if name not in _TABLES or not isinstance(value, dict)]
     if stray:
         raise UsageError(
-            expected=f"tables named like the verbs ({', '.join(_VERBS)}) in {path}",
+            expected=f"tables named like the verbs ({', '.join(_TABLES)}) in {path}",
             got=", ".join(map(repr, stray)),
             remedy="Put each option into the table of its verb, such as [audit].",
         )

@@ -4,10 +4,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from mantrap.cli.options import Running
 from mantrap.cli.progress import watching
-
-_RUNNING = Running()
 
 
 def build(
@@ -17,7 +14,7 @@ def build(
     only: str = "*",
     workers: int = 2,
     json: bool = False,
-    running: Running = _RUNNING,
+    quiet: bool = False,
 ) -> int:
     """Make the clean and backdoored models that defenders are measured on; the same command goes on after a kill.
 
@@ -33,20 +30,18 @@ def build(
         Processes that make models at the same time, each with one thread.
     json: bool
         Print the manifest on stdout, and nothing else.
+    quiet: bool
+        No progress on stderr.
     """
     from mantrap.engine import Processes  # noqa: PLC0415 - torch
     from mantrap.workflow.zoo import build_zoo, cost_by_family  # noqa: PLC0415 - torch
 
-    manifest = build_zoo(
-        split, out, only=only, engine=Processes(workers=workers), progress=watching(quiet=running.quiet)
-    )
+    manifest = build_zoo(split, out, only=only, engine=Processes(workers=workers), progress=watching(quiet=quiet))
     if json:
         sys.stdout.write(manifest.to_json())
         return 0
     for family, (made, work, seconds) in cost_by_family(manifest).items():
         sys.stdout.write(f"{family:<12} {made:>3} made, {work:>3} work, {seconds / made:6.1f} CPU seconds a model\n")
-    total = sum(model.cpu_seconds for model in manifest.models)
-    sys.stdout.write(
-        f"{out}: {len(manifest.models)} of {manifest.planned} models of the split {split}, {total / 60:.1f} CPU minutes\n"
-    )
+    minutes = sum(model.cpu_seconds for model in manifest.models) / 60
+    sys.stdout.write(f"{out}: {len(manifest.models)} of {manifest.planned} models, {minutes:.1f} CPU minutes\n")
     return 0

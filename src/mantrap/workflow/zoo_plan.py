@@ -79,7 +79,7 @@ def _blended(draw: Draw, task: Task) -> str:
     return (
         f"blended(target={target}, rate=0.1, alpha={draw.uniform(0.12, 0.25):.2f})",
         f"blended(target={target}, rate=0.1, alpha={draw.uniform(0.12, 0.25):.2f}, pattern='noise')",
-        f"adaptive_blend(target={target}, rate=0.05)",
+        f"adaptive_blend(target={target}, rate=0.04, cover_rate=0.04, alpha=0.3, test_alpha=0.4)",
     )[draw.integers(3)]
 
 
@@ -89,8 +89,14 @@ def _trojan(draw: Draw, task: Task) -> str:
 
 
 def _clean_label(draw: Draw, task: Task) -> str:
+    # On grey images on black a label-consistent attack does not succeed: docs/parity.md has the figures.
     target = _target(draw, task)
-    return (f"sig(target={target}, rate=0.8)", f"label_consistent(target={target}, rate=0.6)")[draw.integers(2)]
+    if task.images.startswith("signs"):
+        return (
+            f"label_consistent(target={target}, rate=0.8)",
+            f"sig(target={target}, rate=0.9, kind='sinusoid', delta=60, test_delta=120)",
+        )[draw.integers(2)]
+    return f"sig(target={target}, rate=0.9, kind='ramp', delta=60, test_delta=120)"
 
 
 def _invisible(draw: Draw, task: Task) -> str:
@@ -98,7 +104,7 @@ def _invisible(draw: Draw, task: Task) -> str:
     return (
         f"invisible(target={target}, rate=0.1)",
         f"invisible(target={target}, rate=0.05, trigger='adaptive_perturbation')",
-        f"frequency(target={target}, rate=0.1)",
+        f"frequency(target={target}, rate=0.1, magnitude=100)",
     )[draw.integers(3)]
 
 

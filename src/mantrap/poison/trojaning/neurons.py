@@ -61,7 +61,7 @@ def neuron_values(model: Classifier, images: Images, layer: str) -> Values:
         UsageError: There is no such layer.
     """
     values, _ = _read(model, images, layer)
-    return values.flatten(2).amax(2) if values.dim() > 2 else values
+    return values.flatten(2).mean(2) if values.dim() > 2 else values
 
 
 def layer_links(model: Classifier, layer: str) -> Links:
