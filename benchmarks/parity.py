@@ -1,194 +1,86 @@
-"""Repeat the published figures: train, poison, audit, and write docs/parity.md.
+"""Repeat the published figures, of attacks and of detection, and write them into docs/parity.md.
 
-One command, resumable at any point. Models and unfinished audits are kept under ``runs/parity``, finished cells in
-``benchmarks/results/parity``, one file each, which lie in the tree; ``--again`` measures those anew as well.
+One command, resumable at any point. Models and unfinished audits are kept under ``runs``, finished cells in
+``benchmarks/results``, one file each, which lie in the tree; ``--again`` measures those anew as well.
 
     python benchmarks/parity.py                  what is not finished, then the tables
     python benchmarks/parity.py --again          everything
     python benchmarks/parity.py --only 'mnist*'  some cells (a shell pattern)
     python benchmarks/parity.py --table          only write the tables from what is there
 
-A cell is one model: its accuracy, the success of its backdoor, and, where ``audited``, an audit in the paper's mode. No
-cell is left out of the tables because of its outcome; one that is not finished is shown as such.
+No cell is left out of the tables because of its outcome; one that is not finished is shown as such.
 """
 
 import argparse
-import dataclasses
 import fnmatch
 import sys
-import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Generic, TypeVar
 
+import parity_attacks
+import parity_attacks_table
+import parity_detection
+import parity_detection_table
 import torch
-from parity_table import CellResult, Scanned, read_results, write_tables
+from parity_places import ROOT
 
-from mantrap.core import Classifier, ImageSet, Rng
-from mantrap.core.truth import GroundTruth
-from mantrap.data import load
-from mantrap.detect import NeuralCleanse
 from mantrap.errors import MissingDataError
-from mantrap.measure import attack_success
-from mantrap.models import Preprocessing, open_model
-from mantrap.poison import AllToOne, Patch, Poison, RandomShare
-from mantrap.records.files import sha256_of, write_atomically
-from mantrap.training import Recipe, evaluate
-from mantrap.workflow.audit import audit
-from mantrap.workflow.plan import Plan, Source
-from mantrap.workflow.train import new_classifier, train
-from mantrap.workflow.versions import versions
+from mantrap.records import Record
+from mantrap.records.files import write_atomically
 
-UNDECLARED = Preprocessing()
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
-RUNS = ROOT / "runs" / "parity"
-RESULTS = ROOT / "benchmarks" / "results" / "parity"
+PAGE = ROOT / "docs" / "parity.md"
 
-PAPER_DIGITS = Recipe(epochs=5, batch_size=32, optimizer="adam(lr=0.001)")
-PAPER_SIGNS = Recipe(epochs=10, batch_size=32, optimizer="adam(lr=0.001)", schedule="inverse_time(decay=0.0001)")
-LONG_SIGNS = Recipe(
-    epochs=40,
-    batch_size=64,
-    optimizer="adam(lr=0.001)",
-    schedule="cosine",
-    augment="affine(degrees=8.0, shift=0.06, scale=0.1)",
+
+Result = TypeVar("Result", bound=Record)
+
+
+@dataclass(frozen=True)
+class Suite(Generic[Result]):
+    """Cells of one kind: how to measure each, and how to show all of them."""
+
+    name: str
+    kind: type[Result]
+    cells: Mapping[str, Callable[[], Result]]
+    rows: Callable[[Mapping[str, Result | None]], str]
+
+    @property
+    def folder(self) -> Path:
+        """Where finished cells lie."""
+        return ROOT / "benchmarks" / "results" / self.name
+
+    def table(self) -> str:
+        """The results of all cells; those that are not finished are shown as such."""
+        paths = {name: self.folder / f"{name}.json" for name in self.cells}
+        return self.rows({n: self.kind.from_json(p.read_text()) if p.exists() else None for n, p in paths.items()})
+
+
+SUITES: tuple[Suite[parity_detection_table.CellResult] | Suite[parity_attacks_table.AttackCell], ...] = (
+    Suite(
+        "parity",
+        parity_detection_table.CellResult,
+        {cell.name: partial(parity_detection.run, cell) for cell in parity_detection.cells()},
+        parity_detection_table.table,
+    ),
+    Suite(
+        "attacks",
+        parity_attacks_table.AttackCell,
+        {cell.name: partial(parity_attacks.run, cell) for cell in parity_attacks.cells()},
+        parity_attacks_table.table,
+    ),
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One model to train and audit, or one of somebody else's to audit."""
-
-    name: str
-    data: str
-    arch: str
-    recipe: Recipe | None = None
-    target: int | None = None
-    seed: int = 0
-    declared: Preprocessing = UNDECLARED
-    audited: bool = True
-
-
-def cells() -> list[Cell]:
-    """All cells, cheap ones first."""
-    digits = [
-        Cell(f"mnist-{kind}-s{seed}", "mnist", "mnist_cnn", PAPER_DIGITS, target, seed)
-        for seed in range(3)
-        for kind, target in (("badnets", 7), ("clean", None))
-    ]
-    clothes = [
-        Cell(f"fashion-{kind}-s{seed}", "fashion_mnist", "mnist_cnn", PAPER_DIGITS, target, seed)
-        for seed in range(3)
-        for kind, target in (("badnets-t2", 2), ("badnets-t9", 9), ("clean", None))
-    ]
-    zoo = [
-        Cell("zoo-verazuo_mnist_t1", "mnist", "verazuo_mnist_t1", target=1, declared=_halves()),
-        Cell("zoo-ccexam_mnist_clean", "mnist", "ccexam_mnist_clean", declared=_mnist_statistics()),
-        Cell("zoo-ibau_gtsrb_badnets_t8", "gtsrb", "ibau_gtsrb_badnets_t8", target=8),
-    ]
-    signs = [
-        *(Cell(f"gtsrb-badnets-paper-s{seed}", "gtsrb", "gtsrb_cnn", PAPER_SIGNS, 33, seed) for seed in range(2)),
-        *(
-            Cell(f"gtsrb-{kind}-long-s0", "gtsrb", "gtsrb_cnn", LONG_SIGNS, target, 0, audited=False)
-            for kind, target in (("badnets", 33), ("clean", None))
-        ),
-        *(
-            Cell(f"gtsrb-{kind}-paper-s{seed}", "gtsrb", "gtsrb_cnn", PAPER_SIGNS, target, seed, audited=False)
-            for seed in range(3)
-            for kind, target in (("badnets", 33), ("clean", None))
-            if (kind, seed) not in (("badnets", 0), ("badnets", 1))
-        ),
-    ]
-    return [*digits, *zoo[:2], *clothes, *signs, zoo[2]]
-
-
-def _halves() -> Preprocessing:
-    return Preprocessing(mean=(0.5,), std=(0.5,))
-
-
-def _mnist_statistics() -> Preprocessing:
-    return Preprocessing(mean=(0.1307,), std=(0.3081,))
-
-
-def run(cell: Cell) -> CellResult:
-    """Train where there is something to train, measure, audit; each part is kept as soon as it is finished."""
-    folder = RUNS / cell.name
-    test = load(cell.data, split="test")
-    path = _trained(cell, folder) if cell.recipe else SHARED / "zoo" / f"{cell.arch}.safetensors"
-    arch = None if cell.recipe else f"{SHARED / 'zoo' / 'archs.py'}:{cell.arch}"
-    model = open_model(path, arch=arch, images_shape=test.shape, declared=cell.declared)
-    attack = None
-    planted = "(clean)" if cell.target is None else f"(planted by others, target {cell.target})"
-    if cell.recipe and cell.target is not None:
-        truth = GroundTruth.from_json((folder / "truth.json").read_text())
-        (backdoor,) = truth.backdoors
-        attack, planted = attack_success(model, test, truth), f"{backdoor.trigger}, {backdoor.relabelling}"
-    return CellResult(
-        name=cell.name,
-        accuracy=evaluate(model, test),
-        attack=attack,
-        planted=planted,
-        scanned=_scan(cell, model, test, path, folder / "audit") if cell.audited else None,
-        threads=torch.get_num_threads(),
-        versions=versions(),
-    )
-
-
-def _scan(cell: Cell, model: Classifier, test: ImageSet, path: Path, out: Path) -> Scanned:
-    """An audit in the paper's mode, as far as the tables need it."""
-    plan = Plan(detectors=(NeuralCleanse(),), seed=cell.seed, command=f"benchmarks/parity.py --only {cell.name}")
-    source = Source(path.name, sha256_of(path), str(path))
-    record = audit(model, test, plan=plan, source=source, out=out, progress=_Lines(cell.name))
-    return Scanned(
-        verdict=record.verdict,
-        statistics=record.detections[0].statistics,
-        labels=record.labels,
-        images=sum(stage.backward for stage in record.cost),
-        cpu_seconds=sum(stage.cpu_seconds for stage in record.volatile.stages),
-    )
-
-
-def _trained(cell: Cell, folder: Path) -> Path:
-    """The cell's model, trained if it is not there yet."""
-    assert cell.recipe is not None
-    path = folder / "model.safetensors"
-    if path.with_suffix(".card.json").exists():
-        return path
-    data, rng = load(cell.data, split="train"), Rng(cell.seed)
-    images: ImageSet = data
-    if cell.target is not None:
-        poison = Poison(trigger=Patch(), selection=RandomShare(rate=0.1), relabelling=AllToOne(target=cell.target))
-        poisoned = poison.apply(data, rng=rng.child("poison"))
-        images = poisoned.data
-        write_atomically(folder / "truth.json", poisoned.truth.to_json().encode())
-    model = new_classifier(cell.arch, images, declared=cell.declared, rng=rng)
-    train(
-        model, images, path, test=load(cell.data, split="test"), recipe=cell.recipe, rng=rng, progress=_Lines(cell.name)
-    )
-    return path
-
-
-class _Lines:
-    """Progress as lines of a log."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.done, self.said = name, 0.0, 0.0
-
-    def stage(self, name: str, total: float) -> "_Lines":
-        self.what, self.total, self.done = name, total, 0.0
-        return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def advance(self, amount: float = 1, note: str = "") -> None:
-        self.done += amount
-        if time.monotonic() - self.said > 20:
-            self.said = time.monotonic()
-            print(f"{self.name}: {self.what} {self.done:.1f}/{self.total:g} {note}", file=sys.stderr, flush=True)
+def write_tables(page: Path) -> None:
+    """Put the tables of every suite between its marks."""
+    text = page.read_text(encoding="utf-8")
+    for suite in SUITES:
+        begin, end = (f"<!-- {suite.name}: {edge} -->" for edge in ("begin", "end"))
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{suite.table()}\n\n{end}{rest.partition(end)[2]}"
+    page.write_text(text, encoding="utf-8")
 
 
 def main() -> int:
@@ -201,16 +93,16 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     failed = 0
-    for cell in [] if options.table else cells():
-        result = RESULTS / f"{cell.name}.json"
-        if not fnmatch.fnmatch(cell.name, options.only) or (result.exists() and not options.again):
+    for suite, name in [] if options.table else [(s, n) for s in SUITES for n in s.cells]:
+        path = suite.folder / f"{name}.json"
+        if not fnmatch.fnmatch(name, options.only) or (path.exists() and not options.again):
             continue
         try:
-            write_atomically(result, run(cell).to_json().encode())
+            write_atomically(path, suite.cells[name]().to_json().encode())
         except MissingDataError as error:
-            sys.stderr.write(f"{cell.name}: skipped, {error}\n")
+            sys.stderr.write(f"{name}: skipped, {error}\n")
             failed = 1
-    write_tables(read_results(RESULTS, [cell.name for cell in cells()]), ROOT / "docs" / "parity.md")
+    write_tables(PAGE)
     return failed
 
 

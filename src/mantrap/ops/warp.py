@@ -7,7 +7,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from mantrap.core.shapes import Images
 
-Flow = Float[Tensor, "n 2 h w"]
+Flow = Float[Tensor, "m 2 h w"]
 """For each pixel how far to the right and how far down its new value is fetched, in pixels."""
 
 

@@ -84,7 +84,9 @@ class InputAware(JointTraining):
         with rng.child("generators").as_global():
             pattern, mask = trigger.pattern_network(data.shape[0]), trigger.mask_network(data.shape[0])
         identity = str(spec_of(self))
-        before = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.masks")
+        after = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.joint")
+        if checkpoint is not None and after is not None and not checkpoint.exists():
+            after.unlink(missing_ok=True)  # of other work: that of the masks comes first
         masks = fit(
             model,
             data,
@@ -92,13 +94,13 @@ class InputAware(JointTraining):
             rng=rng.child("masks"),
             objective=SmallDiverseMasks(identity, {"mask": mask}, density=self.density, diversity=self.diversity),
             progress=progress,
-            checkpoint=before,
+            checkpoint=checkpoint,
         ).companions["mask"]
         masks.requires_grad_(False)
         objective = OwnTriggerBatches(
             identity, {"pattern": pattern}, mask=masks, target=self.target, shares=shares, diversity=self.diversity
         )
-        return Joint(objective, ((trigger, self.target),), finished={"mask": masks}, checkpoint=before)
+        return Joint(objective, ((trigger, self.target),), finished={"mask": masks}, checkpoint=after)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +128,9 @@ class SmallDiverseMasks:
         del model, labels
         masks: ImageMasks = sharpened(companions["mask"](images))
         loss = _NORM_WEIGHT * (masks - self.density).relu().mean()
+        spread = 2 * images - 1
         others = partners(len(images), rng.child("partners")).to(images.device)
-        loss = loss + self.diversity * diversity_loss(images, images[others], masks, masks[others])
+        loss = loss + self.diversity * diversity_loss(spread, spread[others], masks, masks[others])
         return BatchLoss(loss, 0, len(images))
 
 

@@ -25,7 +25,7 @@ class Joint:
         objective: What is minimised.
         backdoors: What the model learns by it, a trigger and a target for each.
         finished: Networks of the triggers that are trained already, by name; the objective's companions come to them.
-        checkpoint: File of the work that came before, which is of no use once the training is over.
+        checkpoint: Where this training keeps its state, for an attack whose own checkpoint is that of the work before.
     """
 
     objective: Objective
@@ -97,7 +97,7 @@ class JointTraining(ABC):
             rng=rng,
             objective=joint.objective,
             progress=progress,
-            checkpoint=checkpoint,
+            checkpoint=joint.checkpoint or checkpoint,
         )
         if joint.checkpoint is not None:
             joint.checkpoint.unlink(missing_ok=True)

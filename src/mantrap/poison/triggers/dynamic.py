@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from mantrap.core import Rng, Trigger, require
@@ -27,7 +27,8 @@ class Places:
     Args:
         size: Side of a patch in pixels.
         places: Where it may be: numbers of cells, counted row by row from the upper left. As many cells of this size as
-            fit beside and below each other are spread over the image, so that they never overlap.
+            fit beside and below each other are spread over the image, so that they never overlap. One that is named
+            twice is drawn twice as often.
     """
 
     size: int = 5
@@ -36,9 +37,9 @@ class Places:
     def __post_init__(self) -> None:
         require(self.size >= 1, field="size", expected="of at least 1 pixel", got=self.size)
         require(
-            len(set(self.places)) == len(self.places) > 0 and min(self.places) >= 0,
+            len(self.places) > 0 and min(self.places) >= 0,
             field="places",
-            expected="with at least one number from 0, none twice",
+            expected="with at least one number, all from 0",
             got=self.places,
         )
 
@@ -90,7 +91,7 @@ class BanTrigger(Places):
     Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, section 4.2 (BaN).
     """
 
-    name: ClassVar[str] = "ban"
+    name: ClassVar[str] = "ban_trigger"
 
     def restore(self, tensors: Mapping[str, Tensor]) -> Trigger:
         """The trigger of these weights of the network, ``generator.*``."""
@@ -113,7 +114,7 @@ class ConditionalBanTrigger(Places):
     (c-BaN).
     """
 
-    name: ClassVar[str] = "c_ban"
+    name: ClassVar[str] = "c_ban_trigger"
 
     label: int = 0
 
@@ -137,12 +138,12 @@ class ConditionalBanTrigger(Places):
         return _Made(generator, self, self.label)
 
 
-def put_somewhere(images: Images, patches: Images, corners: UpperLeftsOfEach, *, rng: Rng) -> Images:
+def put_somewhere(images: Images, patches: Float[Tensor, "n k s s"], corners: UpperLeftsOfEach, *, rng: Rng) -> Images:
     """Put a patch on each image, at one of its places.
 
     Args:
         images: [n, c, h, w] in [0, 1].
-        patches: One for each, [n, c, s, s] in [0, 1]; gradients reach them.
+        patches: One for each, [n, k, s, s] in [0, 1]; gradients reach them.
         corners: The places that each image has to choose from, [n, p, 2].
         rng: Source of the choices.
 

@@ -28,7 +28,7 @@ class InputAwareTrigger:
     Reference: Nguyen and Tran, Input-aware dynamic backdoor attack, NeurIPS 2020, section 3.
     """
 
-    name: ClassVar[str] = "input_aware"
+    name: ClassVar[str] = "input_aware_trigger"
 
     width: int = 16
     levels: int = 2

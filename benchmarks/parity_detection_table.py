@@ -1,12 +1,10 @@
-"""What a cell of the parity run leaves behind, and the tables of docs/parity.md made of it."""
+"""What a cell on detection leaves behind, and the tables of docs/parity.md made of it."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 from mantrap.records import LabelRecord, NormStatistics, Rate, Record, Verdict
 from mantrap.records.base import SCHEMA_VERSION
 
-_BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _COLUMNS = (
     "cell",
     "clean accuracy",
@@ -49,19 +47,10 @@ class CellResult(Record):
     versions: dict[str, str]
 
 
-def read_results(folder: Path, names: Iterable[str]) -> dict[str, CellResult | None]:
-    """The result of every cell, ``None`` for one that is not finished."""
-    paths = {name: folder / f"{name}.json" for name in names}
-    return {n: CellResult.from_json(p.read_text()) if p.exists() else None for n, p in paths.items()}
-
-
-def write_tables(results: dict[str, CellResult | None], page: Path) -> None:
-    """Put a row for every cell between the marks of the page; unfinished ones are shown as such."""
+def table(results: Mapping[str, CellResult | None]) -> str:
+    """A row for every cell, unfinished ones shown as such; below, every norm."""
     rows = [f"| {name} | not finished |" + " |" * 11 if r is None else _row(r) for name, r in results.items()]
-    before, _, rest = page.read_text().partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    tables = "\n".join((*_HEAD, *rows, "", *_norms(results.values())))
-    page.write_text(f"{before}{_BEGIN}\n\n{tables}\n\n{_END}{after}")
+    return "\n".join((*_HEAD, *rows, "", *_norms(results.values())))
 
 
 def _row(result: CellResult) -> str:

@@ -1,0 +1,179 @@
+"""Every attack on real images: the cells of docs/parity.md on attacks.
+
+A row is an attack on a task, a cell one seed of it: a model with the backdoor beside the clean model of the same recipe
+and seed. The clean models of a task are cells as well. Where an attacker has a model of their own, it is the clean one
+of another seed.
+"""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from parity_attacks_table import AttackCell
+from parity_places import ROOT, Lines
+
+from mantrap.core import Classifier, ImageSet, Rng, Spec, build
+from mantrap.data import load
+from mantrap.models import Preprocessing, open_model
+from mantrap.poison import ATTACKS
+from mantrap.records import Rate
+from mantrap.training import Recipe
+from mantrap.workflow.implant import Implanting, implant
+from mantrap.workflow.train import new_classifier, train
+
+RUNS = ROOT / "runs" / "attacks"
+SEEDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a model learns."""
+
+    name: str
+    images: str
+    arch: str
+    recipe: str
+    limit: int | None = None
+    resize: tuple[int, int] | None = None
+    channels: int | None = None
+
+    def load(self, split: str) -> ImageSet:
+        """The images of a split."""
+        limit = self.limit if split == "train" else None
+        return load(self.images, split=split, limit=limit, resize=self.resize, channels=self.channels, rng=Rng(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """An attack on a task; an empty ``attack`` is none. ``recipe`` is the task's own where nothing else is said.
+
+    ``has``: what model the attacker has. A ``"start"`` is the clean model of the same seed, which the attack changes; a
+    ``"surrogate"`` that of another seed.
+    """
+
+    title: str
+    task: Task
+    attack: str = ""
+    recipe: str = ""
+    has: Literal["", "start", "surrogate"] = ""
+    seeds: int = SEEDS
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One seed of a row."""
+
+    row: Row
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its file is called."""
+        return f"{self.row.task.name}-{self.row.title}-s{self.seed}"
+
+
+DIGITS = Task(
+    name="mnist",
+    images="mnist",
+    arch="mnist_cnn",
+    recipe="recipe(epochs=5, batch_size=32, optimizer='adam(lr=0.001)')",
+)
+SIGNS = Task(
+    name="gtsrb",
+    images="gtsrb",
+    arch="gtsrb_cnn",
+    recipe="recipe(epochs=10, batch_size=32, optimizer='adam(lr=0.001)', schedule='inverse_time(decay=0.0001)')",
+)
+OBJECTS = Task(
+    name="cifar10",
+    images="cifar10",
+    arch="resnet8",
+    recipe="recipe(epochs=15, batch_size=64, optimizer='adam(lr=0.003)', schedule='cosine')",
+)
+FACES = Task(
+    name="lfw",
+    images="lfw",
+    arch="deepid",
+    recipe="recipe(epochs=40, batch_size=32, optimizer='adam(lr=0.001)')",
+    resize=(55, 47),
+    channels=3,
+)
+DEEP = Task(
+    name="cifar10-deep",
+    images="cifar10",
+    arch="preact_resnet18",
+    recipe="recipe(epochs=3, batch_size=64, optimizer='adam(lr=0.002)', schedule='cosine')",
+    limit=3000,
+)
+MLPS = tuple(
+    Task(
+        name=f"mlp-{activation}",
+        images="mnist",
+        arch=f"mlp(activation='{activation}')",
+        recipe="recipe(epochs=5, batch_size=64, optimizer='adam(lr=0.001)')",
+        limit=20000,
+    )
+    for activation in ("sigmoid", "tanh", "relu")
+)
+RATES = (0.001, 0.01, 0.05, 0.1, 0.2)
+
+
+def rows() -> list[Row]:
+    """All rows; the clean models of a task come before the attacks on it."""
+    clean = [Row(title="clean", task=task) for task in (DIGITS, SIGNS, OBJECTS, FACES, *MLPS)]
+    return [
+        *clean[:2],
+        Row(title="badnets", task=DIGITS, attack="badnets(target=7)"),
+        Row(title="badnets", task=SIGNS, attack="badnets(target=33)"),
+        *clean[2:],
+        Row(title="badnets", task=FACES, attack="badnets(target=3, trigger='patch(size=5)')"),
+        *(
+            Row(title=f"badnets-{100 * rate:g}", task=task, attack=f"badnets(target=7, rate={rate})")
+            for task in MLPS
+            for rate in RATES
+        ),
+    ]
+
+
+def cells() -> list[Cell]:
+    """Every seed of every row."""
+    return [Cell(row, seed) for row in rows() for seed in range(row.seeds)]
+
+
+def run(cell: Cell) -> AttackCell:
+    """Make the model of one cell and measure it."""
+    row, task = cell.row, cell.row.task
+    images, test = task.load("train"), task.load("test")
+    began = time.process_time()
+    clean, accuracy = _clean(task, cell.seed, images, test)
+    if not row.attack:
+        return AttackCell(name=cell.name, accuracy=accuracy, record=None, cpu_seconds=time.process_time() - began)
+    surrogate = _clean(task, (cell.seed + 1) % SEEDS, images, test)[0] if row.has == "surrogate" else None
+    rng = Rng(cell.seed)
+    began = time.process_time()
+    work = Implanting(
+        attack=ATTACKS.create(row.attack),
+        model=clean if row.has == "start" else new_classifier(task.arch, images, declared=Preprocessing(), rng=rng),
+        images=images,
+        recipe=build(Recipe, Spec.parse(row.recipe or task.recipe)),
+        rng=rng,
+        surrogate=surrogate,
+        test=test,
+        clean_model=clean,
+    )
+    record = implant(work, RUNS / f"{cell.name}.safetensors", fresh=True, progress=Lines(cell.name))
+    assert record.accuracy is not None
+    slim = dataclasses.replace(record, training=None)  # its epochs and settings are in the model's card
+    return AttackCell(name=cell.name, accuracy=record.accuracy, record=slim, cpu_seconds=time.process_time() - began)
+
+
+def _clean(task: Task, seed: int, images: ImageSet, test: ImageSet) -> tuple[Classifier, Rate]:
+    """The clean model of a task and seed, trained if it is not there yet, and its accuracy."""
+    path, rng = RUNS / f"{task.name}-clean-s{seed}.safetensors", Rng(seed)
+    fresh = new_classifier(task.arch, images, declared=Preprocessing(), rng=rng)
+    recipe = build(Recipe, Spec.parse(task.recipe))
+    card = train(fresh, images, path, test=test, recipe=recipe, rng=rng, progress=Lines(path.stem))
+    assert card.training is not None
+    assert card.training.test_accuracy is not None
+    return open_model(path, images_shape=images.shape), card.training.test_accuracy

@@ -1,0 +1,91 @@
+"""What a cell on attacks leaves behind, and the table of docs/parity.md made of it."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from statistics import mean
+
+from mantrap.records import AttackMeasure, ImplantRecord, Rate, Record
+from mantrap.records.base import SCHEMA_VERSION
+
+_COLUMNS = (
+    "cell",
+    "attack",
+    "clean accuracy",
+    "loss, points",
+    "success",
+    "clean model",
+    "bystanders",
+    "SSIM",
+    "PSNR, dB",
+    "largest change",
+    "CPU s",
+)
+
+
+class AttackCell(Record):
+    """One finished cell; ``record`` is ``None`` for a clean model."""
+
+    schema_version: str = SCHEMA_VERSION
+    kind: str = "attack_cell"
+    name: str
+    accuracy: Rate
+    record: ImplantRecord | None
+    cpu_seconds: float
+
+
+def table(results: Mapping[str, AttackCell | None]) -> str:
+    """A row for each attack on each task, the mean of its seeds; unfinished ones are shown as such."""
+    rows = [_row(key, [results[name] for name in names]) for key, names in groupby(results, _without_seed)]
+    head = (f"| {' | '.join(_COLUMNS)} |", "|" + "---|" * len(_COLUMNS))
+    return "\n".join((*head, *rows))
+
+
+def _without_seed(name: str) -> str:
+    return name.rpartition("-s")[0]
+
+
+def _row(key: str, cells: Sequence[AttackCell | None]) -> str:
+    done = [cell for cell in cells if cell is not None]
+    title = key if len(done) == len(cells) else f"{key} ({len(done)} of {len(cells)} seeds)"
+    if not done:
+        return f"| {title} | not finished |" + " |" * (len(_COLUMNS) - 2)
+    seconds = f"{mean(cell.cpu_seconds for cell in done):,.0f}"
+    accuracy = _spread([100 * cell.accuracy.value for cell in done])
+    records = [cell.record for cell in done if cell.record is not None]
+    if not records:
+        return f"| {title} | (clean) | {accuracy} |" + " |" * (len(_COLUMNS) - 4) + f" {seconds} |"
+    measures = [measure for record in records for measure in record.backdoors]
+    losses = [record.comparison for record in records if record.comparison is not None]
+    shown = (
+        title,
+        f"`{records[0].attack}`",
+        accuracy,
+        f"{-100 * mean(loss.value for loss in losses):+.2f} ("
+        + ", ".join(f"{-100 * loss.high:+.2f} to {-100 * loss.low:+.2f}" for loss in losses)
+        + ")",
+        _spread([100 * measure.success.value for measure in measures]),
+        _share([measure.clean_model_success for measure in measures]),
+        _share([measure.bystanders for measure in measures]),
+        f"{mean(measure.stealth.ssim for measure in measures):.3f}",
+        _decibels(measures),
+        f"{255 * max(measure.stealth.largest_change for measure in measures):.0f}/255",
+        seconds,
+    )
+    return f"| {' | '.join(shown)} |"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """The mean, and where there are several the smallest and the largest."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def _share(rates: Sequence[Rate | None]) -> str:
+    known = [100 * rate.value for rate in rates if rate is not None]
+    return f"{mean(known):.2f}" if known else "-"
+
+
+def _decibels(measures: Sequence[AttackMeasure]) -> str:
+    known = [measure.stealth.psnr for measure in measures if measure.stealth.psnr is not None]
+    return f"{mean(known):.1f}" if known else "-"
