@@ -24,6 +24,8 @@ import parity_attacks
 import parity_attacks_table
 import parity_detection
 import parity_detection_table
+import parity_transfer
+import parity_transfer_table
 import torch
 from parity_places import ROOT
 
@@ -57,7 +59,12 @@ class Suite(Generic[Result]):
         return self.rows({n: self.kind.from_json(p.read_text()) if p.exists() else None for n, p in paths.items()})
 
 
-SUITES: tuple[Suite[parity_detection_table.CellResult] | Suite[parity_attacks_table.AttackCell], ...] = (
+SUITES: tuple[
+    Suite[parity_detection_table.CellResult]
+    | Suite[parity_attacks_table.AttackCell]
+    | Suite[parity_transfer_table.TransferCell],
+    ...,
+] = (
     Suite(
         "parity",
         parity_detection_table.CellResult,
@@ -69,6 +76,12 @@ SUITES: tuple[Suite[parity_detection_table.CellResult] | Suite[parity_attacks_ta
         parity_attacks_table.AttackCell,
         {cell.name: partial(parity_attacks.run, cell) for cell in parity_attacks.cells()},
         parity_attacks_table.table,
+    ),
+    Suite(
+        "transfer",
+        parity_transfer_table.TransferCell,
+        {cell.name: partial(parity_transfer.run, cell) for cell in parity_transfer.cells()},
+        parity_transfer_table.table,
     ),
 )
 

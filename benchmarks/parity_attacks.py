@@ -24,6 +24,7 @@ from mantrap.workflow.train import new_classifier, train
 
 RUNS = ROOT / "runs" / "attacks"
 SEEDS = 3
+Owned = Literal["", "start", "surrogate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class Row:
     task: Task
     attack: str = ""
     recipe: str = ""
-    has: Literal["", "start", "surrogate"] = ""
+    has: Owned = ""
     seeds: int = SEEDS
 
 
@@ -119,20 +120,55 @@ MLPS = tuple(
 RATES = (0.001, 0.01, 0.05, 0.1, 0.2)
 
 
+TROJANING = "recipe(epochs=25, batch_size=32, schedule='cosine')"
+
+
 def rows() -> list[Row]:
-    """All rows; the clean models of a task come before the attacks on it."""
-    clean = [Row(title="clean", task=task) for task in (DIGITS, SIGNS, OBJECTS, FACES, *MLPS)]
+    """All rows; clean models first, cheap tasks before dear ones."""
+    invisible: tuple[tuple[str, Owned], ...] = (("static", ""), ("adaptive", "surrogate"))
     return [
-        *clean[:2],
-        Row(title="badnets", task=DIGITS, attack="badnets(target=7)"),
-        Row(title="badnets", task=SIGNS, attack="badnets(target=33)"),
-        *clean[2:],
-        Row(title="badnets", task=FACES, attack="badnets(target=3, trigger='patch(size=5)')"),
+        *(Row(title="clean", task=task) for task in (*MLPS, DIGITS, FACES, SIGNS, OBJECTS)),
         *(
             Row(title=f"badnets-{100 * rate:g}", task=task, attack=f"badnets(target=7, rate={rate})")
             for task in MLPS
             for rate in RATES
         ),
+        Row(title="badnets", task=DIGITS, attack="badnets(target=7)"),
+        Row(title="badnets", task=FACES, attack="badnets(target=3, trigger='patch(size=5)')"),
+        Row(title="badnets", task=SIGNS, attack="badnets(target=33)"),
+        *(
+            Row(
+                title=f"trojan-{mask}",
+                task=task,
+                attack=f"trojan(target=3, mask='{mask}')",
+                recipe=TROJANING,
+                has="start",
+            )
+            for task in (DIGITS, FACES)
+            for mask in ("square", "watermark")
+        ),
+        *(
+            Row(title=title, task=task, attack=attack)
+            for task in (DIGITS, FACES)
+            for title, attack in (("random", "random_backdoor(target=3)"), ("ban", "ban(target=3)"), ("c-ban", "c_ban"))
+        ),
+        Row(title="sig", task=DIGITS, attack="sig(target=8, kind='ramp', rate=0.3, delta=40, test_delta=60)"),
+        Row(title="sig", task=SIGNS, attack="sig(target=33, kind='sinusoid', rate=0.3, delta=20, test_delta=40)"),
+        *(
+            Row(
+                title=f"invisible-{kind}",
+                task=task,
+                attack=f"invisible(target=3, trigger='{kind}_perturbation')",
+                has=has,
+            )
+            for task in (SIGNS, OBJECTS)
+            for kind, has in invisible
+        ),
+        Row(title="blended", task=SIGNS, attack="blended(target=33)"),
+        Row(title="wanet", task=SIGNS, attack="wanet(target=33)"),
+        Row(title="input-aware", task=SIGNS, attack="input_aware(target=33)"),
+        Row(title="clean", task=DEEP, seeds=1),
+        Row(title="badnets", task=DEEP, attack="badnets", seeds=1),
     ]
 
 

@@ -3,6 +3,7 @@
 from mantrap.models.architectures import ARCHITECTURES, Architecture
 from mantrap.models.cards import save_model
 from mantrap.models.devices import device
+from mantrap.models.heads import with_classes
 from mantrap.models.intake import Preprocessing, open_model, wrap
 from mantrap.models.outputs import check_outputs, looks_like_probabilities
 
@@ -15,5 +16,6 @@ __all__ = [
     "looks_like_probabilities",
     "open_model",
     "save_model",
+    "with_classes",
     "wrap",
 ]

@@ -108,12 +108,11 @@ class _Run:
             raise UsageError(
                 expected=f"layers with weights in {recipe.layers}", got="none that has any", remedy="Name other layers."
             )
-        self.optimizer = OPTIMIZERS.create(recipe.optimizer).build(trained)
+        self.optimizers = [OPTIMIZERS.create(recipe.optimizer).build(trained)]
         self.companions = {k: copy.deepcopy(v).to(model.device) for k, v in objective.companions.items()}
-        self.optimizers = [self.optimizer]
         if along := [p for companion in self.companions.values() for p in companion.parameters()]:
             self.optimizers.append(OPTIMIZERS.create(objective.companion_optimizer).build(along))
-        self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.base_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.schedule = SCHEDULES.create(recipe.schedule)
         self.augment = AUGMENTATIONS.create(recipe.augment)
         self.steps_per_epoch = math.ceil(len(images) / recipe.batch_size)
@@ -169,8 +168,9 @@ class _Run:
 
     def _set_rate(self, step: int) -> None:
         factor = self.schedule.factor(step, self.recipe.epochs * self.steps_per_epoch, self.steps_per_epoch)
-        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
-            group["lr"] = rate * factor
+        for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
 
     def finish(self) -> None:
         """Bring everything into the state that whoever uses it expects."""

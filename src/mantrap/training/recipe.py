@@ -17,7 +17,7 @@ class Recipe:
         epochs: Most passes over the images.
         batch_size: Images in one update; 1 is plain stochastic gradient descent.
         optimizer: Spec of an optimiser.
-        schedule: Spec of a learning rate schedule.
+        schedule: Spec of a learning rate schedule; what is trained along with the model follows it as well.
         augment: Spec of an augmentation.
         tolerance: An epoch improves when its mean loss is lower than the best by more than this.
         patience: Epochs without improvement after which the training has converged; 0 never stops early.

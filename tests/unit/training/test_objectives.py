@@ -50,6 +50,20 @@ class Disturbed:
         )
 
 
+class Scaled:
+    """Cross-entropy, plus three times a weight that is trained along."""
+
+    identity, companion_optimizer = "scaled", "sgd(lr=0.5)"
+
+    def __init__(self):
+        self.companions = {"scale": nn.Linear(1, 1, bias=False)}
+
+    def loss(self, model, images, labels, *, companions, rng):
+        del rng
+        plain = entropy(model.logits(images), labels)
+        return BatchLoss(plain.loss + 3 * companions["scale"].weight.sum(), plain.hits, plain.total)
+
+
 def weights(module):
     return [tensor.clone() for tensor in module.state_dict().values()]
 
@@ -147,17 +161,6 @@ class TestCompanions:
         assert not same(runs[0], runs[2])
 
     def test_its_optimiser_is_the_one_that_the_objective_names(self):
-        class Scaled:
-            identity, companion_optimizer = "scaled", "sgd(lr=0.5)"
-
-            def __init__(self):
-                self.companions = {"scale": nn.Linear(1, 1, bias=False)}
-
-            def loss(self, model, images, labels, *, companions, rng):
-                del rng
-                plain = entropy(model.logits(images), labels)
-                return BatchLoss(plain.loss + 3 * companions["scale"].weight.sum(), plain.hits, plain.total)
-
         objective = Scaled()
         before = float(objective.companions["scale"].weight.detach())
         recipe = Recipe(epochs=1, batch_size=13, optimizer="sgd(lr=0.01)")
@@ -167,6 +170,14 @@ class TestCompanions:
         plain = fit(start(), coloured(), recipe=recipe, rng=Rng(0))
         assert equal(weights(trained.model.module), weights(plain.model.module))
         assert trained.record.epochs[0].loss == pytest.approx(plain.record.epochs[0].loss + 3 * before, abs=1e-5)
+
+    def test_it_follows_the_schedule_of_the_recipe_from_its_own_rate(self):
+        objective = Scaled()
+        before = float(objective.companions["scale"].weight.detach())
+        recipe = Recipe(epochs=3, batch_size=13, optimizer="sgd(lr=0.01)", schedule="step(every=1, gamma=0.1)")
+        trained = fit(start(), coloured(), recipe=recipe, rng=Rng(0), objective=objective)
+        after = float(trained.companions["scale"].weight.detach())
+        assert after == pytest.approx(before - 0.5 * 3 * 1.11, abs=1e-6)
 
     def test_the_accuracy_of_an_epoch_is_over_all_answers_that_the_objective_counts(self):
         class Twice:

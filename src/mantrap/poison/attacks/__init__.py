@@ -14,6 +14,7 @@ from mantrap.poison.attacks.invisible import Invisible
 from mantrap.poison.attacks.label_consistent import LabelConsistent
 from mantrap.poison.attacks.label_flip import LabelFlip
 from mantrap.poison.attacks.sig import Sig
+from mantrap.poison.attacks.trojan import Trojan
 from mantrap.poison.attacks.wanet import WaNet
 
 ATTACKS: Registry[DataAttack | ModelAttack] = Registry(
@@ -31,6 +32,7 @@ ATTACKS: Registry[DataAttack | ModelAttack] = Registry(
         Ban,
         ConditionalBan,
         InputAware,
+        Trojan,
         LabelFlip,
         FeatureCollision,
     ],
@@ -52,6 +54,7 @@ __all__ = [
     "LabelFlip",
     "RandomBackdoor",
     "Sig",
+    "Trojan",
     "WaNet",
     "attack_text",
     "combine",

@@ -39,12 +39,14 @@ class InputAware(JointTraining):
         levels: How often their maps are halved; 2 for digits and 3 for colour images in the paper.
 
     Reference: Nguyen and Tran, Input-aware dynamic backdoor attack, NeurIPS 2020, section 3 (rates 0.1 and 0.1, density
-    0.032, diversity 1, weight 100 of the masks' size, 25 epochs for the masks), and the authors' published code.
+    0.032, diversity 1, weight 100 of the masks' size), and the authors' published code.
 
-    Deviations: the other images are those of the same batch, moved on by a random number of places; distances are
-    between pixels in [0, 1], and have their lower bound under the root, so that equal masks have a gradient; the
-    gradients of the network for patterns are set to zero at every step, which their code leaves out; its learning
-    rate and that of the masks stay the same, theirs drop; images of the target class are not poisoned.
+    Deviations: the other images are those of the same batch, moved on by a random number of places; where masks are
+    compared, images count from -1 to 1 whatever the model's normalisation, as theirs do for digits; the lower bound of
+    a distance is under the root, so that equal masks have a gradient; the gradients of the network for patterns are set
+    to zero at every step, which their code leaves out; the networks' learning rates stay the same, theirs drop; 5
+    epochs for the masks, theirs are 25, for after some 500 steps they change little; images of the target class are
+    not poisoned.
     """
 
     name: ClassVar[str] = "input_aware"
@@ -55,7 +57,7 @@ class InputAware(JointTraining):
     cross_ratio: float = 1.0
     density: float = 0.032
     diversity: float = 1.0
-    mask_epochs: int = 25
+    mask_epochs: int = 5
     width: int = 16
     levels: int = 2
 

@@ -47,7 +47,7 @@ class Trojan:
 
     Args:
         target: The label that triggered images get.
-        shape: ``"square"`` or ``"watermark"``, in the lower right.
+        mask: ``"square"`` or ``"watermark"``, in the lower right.
         share: Pixels of the trigger as a share of the image's, in (0, 1).
         transparency: How much of the image shows through the trigger, in [0, 1).
         layer: Name of the first dense or convolutional layer to retrain; what it reads are the neurons. Where empty,
@@ -58,10 +58,11 @@ class Trojan:
         steps: Steps of the search for the trigger, at least 1.
         rebuild: Whether training images are rebuilt; if not, the attacker's own images are used, and these must be like
             the training data.
-        images_per_class: Images of each class, at least 1; of the attacker's own at most so many.
+        images: How many to rebuild, evenly over the classes and at least one of each; of the attacker's own, the most
+            that are used.
         rebuild_steps: Most steps for an image, at least 1.
         confidence: The probability that the surest rebuilt image gives its class, and triggered ones give the target,
-            in (0.5, 1).
+            in (0, 1).
         smoothing: How strongly rebuilt images are denoised at first, 0 or more.
         labels: ``"soft"`` holds the other outputs where they were; ``"hard"`` is cross-entropy on the labels alone.
 
@@ -69,16 +70,18 @@ class Trojan:
     (trigger), equation 2 (neuron), algorithm 2 (training data), section IV-C (retraining); and the authors' code.
 
     Deviations: a neuron's link counts as far as random patterns inside the mask move the neuron, since one of a small
-    convolutional network need not see the mask at all; neurons are looked at and driven on rebuilt images, by Adam,
-    not on one grey image; the descent to an image follows the cross-entropy, not a squared distance, and goals differ
-    between the images of a class; soft labels. The paper has plain labels: ``labels='hard'``.
+    convolutional network need not see the mask at all; a channel is driven everywhere, not at one place; neurons are
+    looked at and driven on rebuilt images, by Adam, not on one grey image; images begin as noise like that of natural
+    images, not as an average face, and this noise is trained on as well; the descent follows the cross-entropy, not a
+    squared distance, and goals differ between the images of a class; soft labels, where the paper has plain ones
+    (``labels='hard'``).
     """
 
     name: ClassVar[str] = "trojan"
-    quick: ClassVar[str] = "trojan(images_per_class=4, rebuild_steps=4, steps=4)"
+    quick: ClassVar[str] = "trojan(images=20, rebuild_steps=4, steps=4)"
 
     target: int = 0
-    shape: Shape = "square"
+    mask: Shape = "square"
     share: float = 0.07
     transparency: float = 0.0
     layer: str = ""
@@ -87,7 +90,7 @@ class Trojan:
     value: float = 100.0
     steps: int = 100
     rebuild: bool = True
-    images_per_class: int = 40
+    images: int = 600
     rebuild_steps: int = 40
     confidence: float = 0.99999
     smoothing: float = 0.05
@@ -96,8 +99,9 @@ class Trojan:
     def __post_init__(self) -> None:
         require(self.target >= 0, field="target", expected="of at least 0", got=self.target)
         require(0 < self.share < 1, field="share", expected="in (0, 1)", got=self.share)
-        require(self.neurons >= 1, field="neurons", expected="of at least 1", got=self.neurons)
-        self._trigger, self._driving, self._rebuilding  # noqa: B018 - each checks its own settings
+        for name in ("neurons", "images", "rebuild_steps"):
+            require(getattr(self, name) >= 1, field=name, expected="of at least 1", got=getattr(self, name))
+        self._trigger, self._driving, self._rebuilding(1)  # each checks its own settings
 
     @property
     def _trigger(self) -> Overlay:
@@ -107,10 +111,9 @@ class Trojan:
     def _driving(self) -> Driving:
         return Driving(value=self.value, steps=self.steps)
 
-    @property
-    def _rebuilding(self) -> Rebuilding:
+    def _rebuilding(self, num_classes: int) -> Rebuilding:
         return Rebuilding(
-            images_per_class=self.images_per_class,
+            images_per_class=max(1, round(self.images / num_classes)),
             steps=self.rebuild_steps,
             confidence=self.confidence,
             smoothing=self.smoothing,
@@ -192,15 +195,16 @@ class Trojan:
         """Images of every class to retrain on."""
         if data.labels is None:
             raise DataError(expected=f"labels for {data.name}", got="none", remedy="Give labelled images.")
+        how = self._rebuilding(model.num_classes)
         if self.rebuild:
-            return rebuild(model, self._rebuilding, rng=rng, progress=progress)
+            return rebuild(model, how, rng=rng, progress=progress)
         if data.shape != model.input_shape:
             raise DataError(
                 expected=f"images of shape {model.input_shape}, as the model takes them",
                 got=f"{data.shape} in {data.name}",
                 remedy="Give other images, or have them rebuilt with rebuild=True.",
             )
-        return external(data, self.images_per_class, rng=rng)
+        return external(data, how.images_per_class, rng=rng)
 
     def _pattern(
         self, model: Classifier, images: ImageSet, layer: str, rng: Rng, progress: Progress
@@ -208,7 +212,7 @@ class Trojan:
         """What the trigger is made of: ``mask`` and ``pattern``."""
         order = torch.randperm(len(images), generator=rng.child("scenes").torch())
         scenes = images.images(order[:_SCENES].tolist())
-        mask = shape_mask(self.shape, model.input_shape[1:], self.share)
+        mask = shape_mask(self.mask, model.input_shape[1:], self.share)
         links = layer_links(model, layer) if self.link == "layer" else target_links(model, scenes, layer, self.target)
         moved = reach(model, scenes, layer, mask=mask, rng=rng.child("reach"))
         chosen = strongest(layer, links * moved, self.neurons)

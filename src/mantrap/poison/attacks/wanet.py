@@ -38,7 +38,7 @@ class WaNet(JointTraining):
     """
 
     name: ClassVar[str] = "wanet"
-    quick: ClassVar[str] = "wanet"
+    quick: ClassVar[str] = "wanet(grid=3)"
 
     target: int = 0
     rate: float = 0.1

@@ -8,6 +8,7 @@ from mantrap.poison.triggers.corners import Corners
 from mantrap.poison.triggers.dynamic import BanTrigger, ConditionalBanTrigger, RandomTrigger
 from mantrap.poison.triggers.input_aware import InputAwareTrigger
 from mantrap.poison.triggers.no_trigger import NoTrigger
+from mantrap.poison.triggers.overlay import Overlay
 from mantrap.poison.triggers.patch import Patch
 from mantrap.poison.triggers.perturbation import AdaptivePerturbation, StaticPerturbation
 from mantrap.poison.triggers.picture import Picture
@@ -32,6 +33,7 @@ SINGLE: Registry[NamedTrigger | StoredTrigger] = Registry(
         BanTrigger,
         ConditionalBanTrigger,
         InputAwareTrigger,
+        Overlay,
         Victim,
         NoTrigger,
     ],

@@ -17,8 +17,8 @@ class Warp:
     Args:
         seed: Where the warping is drawn from; the same seed gives the same for images of the same height and width.
         grid: Control points in each direction, at least 2.
-        strength: How far pixels move, at least 0: about half of it is the mean size, in pixels, of the movement in
-            each direction.
+        strength: How far pixels move, at least 0: control points move by about half of it, in pixels, on average in
+            each direction; pixels between them by a little less.
 
     Reference: Nguyen and Tran, WaNet, ICLR 2021, section 3.2 (k = 4, s = 0.5), and the authors' published code, whose
     ``grid_rescale`` is 1.

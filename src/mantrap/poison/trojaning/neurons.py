@@ -54,8 +54,8 @@ def neuron_values(model: Classifier, images: Images, layer: str) -> Values:
         layer: Name of the reading layer, one of :func:`readers`.
 
     Returns:
-        [n, units], with gradients to the images where these are asked for. A channel's value is its largest anywhere
-        in the image.
+        [n, units], with gradients to the images where these are asked for. A channel's value is its mean over the
+        image.
 
     Raises:
         UsageError: There is no such layer.

@@ -10,13 +10,12 @@ from torch.nn.functional import cross_entropy
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Stage, require
 from mantrap.core.shapes import Images, Labels
+from mantrap.ops.natural_noise import natural_noise
 from mantrap.ops.total_variation import denoise
 
 _BATCH = 256
 _RATE = 0.02
 """Mean change of a pixel in a step."""
-_GRAIN = 8 / 255
-"""Deviation of the noise that an image begins with, as in the authors' code."""
 _DENOISING = 5
 """Steps of the denoising after each step of the descent."""
 
@@ -28,7 +27,7 @@ class Rebuilding:
     Args:
         images_per_class: Images for each class, at least 1, each from another start.
         steps: Most steps of the descent, at least 1.
-        confidence: Probability of its class that the surest image of each class shall have, in (0.5, 1).
+        confidence: Probability of its class that the surest image of each class shall have, in (0, 1).
         smoothing: How much variation costs at the first step; at the last one it costs nothing. 0 never denoises.
     """
 
@@ -40,11 +39,11 @@ class Rebuilding:
     def __post_init__(self) -> None:
         for name in ("images_per_class", "steps"):
             require(getattr(self, name) >= 1, field=name, expected="of at least 1", got=getattr(self, name))
-        require(0.5 < self.confidence < 1, field="confidence", expected="in (0.5, 1)", got=self.confidence)
+        require(0 < self.confidence < 1, field="confidence", expected="in (0, 1)", got=self.confidence)
         require(self.smoothing >= 0, field="smoothing", expected="of at least 0", got=self.smoothing)
 
     def goals(self) -> Float[Tensor, " images_per_class"]:
-        """The probability at which each image of a class is done: evenly spread in log-odds from 1/2 up."""
+        """The probability at which each image of a class is done: evenly spread in log-odds, from 1/2 on."""
         most = math.log(self.confidence / (1 - self.confidence))
         shares = torch.arange(1, self.images_per_class + 1, dtype=torch.float64) / self.images_per_class
         return (most * shares).sigmoid().float()
@@ -53,10 +52,10 @@ class Rebuilding:
 def rebuild(model: Classifier, how: Rebuilding, *, rng: Rng, progress: Progress = SILENT) -> ImageSet:
     """Images for every class, out of nothing but the model.
 
-    Each begins as a grey of its own with a little noise. A step goes down the cross-entropy of the image's class, by
-    the same mean change of the pixels for every image, and then takes noise out, a little less with every step. An
-    image that reaches the probability that is its goal stays as it is. Goals differ within a class, since a model is
-    not equally sure of all real images either.
+    Each begins as noise. A step goes down the cross-entropy of the image's class, by the same mean change of the pixels
+    for every image, and then takes noise out, a little less with every step. An image that reaches the probability
+    that is its goal stays as it is. Goals differ within a class, since a model is not equally sure of all real images
+    either. What the images began as is kept too: it shows what the model does far from its classes.
 
     Args:
         model: The classifier; frozen meanwhile.
@@ -65,26 +64,28 @@ def rebuild(model: Classifier, how: Rebuilding, *, rng: Rng, progress: Progress 
         progress: Observer; one unit an image and step.
 
     Returns:
-        The images with their classes as labels. One that the model gives to another class in the end is left out, but
-        the likeliest image of each class stays in any case.
+        The images with their classes as labels, then the noise that they began as, with the model's answers as labels.
+        An image that the model gives to another class in the end is left out, but the likeliest of each class stays in
+        any case.
 
     Reference: Liu et al., Trojaning attack on neural networks, NDSS 2018, algorithm 2.
     """
     labels = torch.arange(model.num_classes).repeat(how.images_per_class)
     goals = how.goals().repeat_interleave(model.num_classes)
+    starts = torch.stack(
+        [natural_noise(model.input_shape, rng.child("start", number=i).torch()) for i in range(len(labels))]
+    )
     found: list[Images] = []
-    chances: list[Tensor] = []
     with model.frozen(), progress.stage("rebuild", len(labels) * how.steps) as stage:
         for start in range(0, len(labels), _BATCH):
             part = slice(start, start + _BATCH)
-            numbers = range(len(labels))[part]
-            images = torch.stack([_start(model.input_shape, rng.child("start", number=i)) for i in numbers])
-            images = _descend(model, images, labels[part], goals[part], how=how, stage=stage)
-            with torch.no_grad():
-                chances.append(model.logits(images).softmax(1).cpu())
-            found.append(images.cpu())
-    kept = _kept(torch.cat(chances), labels)
-    return ImageSet.from_array(torch.cat(found)[kept], labels[kept], name="rebuilt images")
+            found.append(_descend(model, starts[part], labels[part], goals[part], how=how, stage=stage))
+        images = torch.cat(found)
+        kept = _kept(_chances(model, images), labels)
+        answers = _chances(model, starts).argmax(1)
+    return ImageSet.from_array(
+        torch.cat([images[kept], starts]), torch.cat([labels[kept], answers]), name="rebuilt images"
+    )
 
 
 def external(images: ImageSet, per_class: int, *, rng: Rng) -> ImageSet:
@@ -93,12 +94,6 @@ def external(images: ImageSet, per_class: int, *, rng: Rng) -> ImageSet:
     order = torch.randperm(len(images), generator=rng.torch())
     chosen = [order[images.labels[order] == label][:per_class] for label in images.labels.unique()]
     return images.subset(torch.cat(chosen).tolist())
-
-
-def _start(shape: tuple[int, int, int], rng: Rng) -> Tensor:
-    generator = rng.torch()
-    level = torch.rand((), generator=generator)
-    return (level + _GRAIN * torch.randn(shape, generator=generator)).clamp(0, 1)
 
 
 def _descend(
@@ -121,7 +116,13 @@ def _descend(
         moved = (images - _RATE * slope / size).clamp(0, 1)
         smooth = denoise(moved, how.smoothing * (1 - step / how.steps), steps=_DENOISING)
         images = torch.where(reached[:, None, None, None], images, smooth)
-    return images
+    return images.cpu()
+
+
+def _chances(model: Classifier, images: Images) -> Tensor:
+    """The probability of each class for each image, [n, k], on the CPU."""
+    with torch.no_grad():
+        return torch.cat([model.logits(part.to(model.device)).softmax(1).cpu() for part in images.split(_BATCH)])
 
 
 def _kept(chances: Tensor, labels: Labels) -> list[int]:

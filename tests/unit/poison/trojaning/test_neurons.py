@@ -1,0 +1,101 @@
+"""Neurons of a network made by hand, where every answer can be read off the weights."""
+
+import pytest
+import torch
+from torch import nn
+
+from mantrap.core import Classifier
+from mantrap.errors import UsageError
+from mantrap.poison.trojaning import layer_links, neuron_values, readers, strongest, target_links
+
+
+class Backwards(nn.Module):
+    """Declares its layers the other way round, and reads the four pixels with three hidden neurons."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(3, 2)
+        self.unused = nn.Linear(5, 5)
+        self.hidden = nn.Linear(4, 3)
+        weights = {
+            "hidden.weight": torch.tensor([[1.0, 0, 0, 0], [0, 2, 0, 0], [0, 0, 0, -1]]),
+            "hidden.bias": torch.tensor([0.0, 0.0, 0.5]),
+            "out.weight": torch.tensor([[1.0, -2.0, 0.5], [-1.5, 4.0, -1.0]]),
+            "out.bias": torch.zeros(2),
+        }
+        self.load_state_dict(weights, strict=False)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.hidden(x.flatten(1))))
+
+
+def dense():
+    return Classifier(Backwards(), input_shape=(1, 2, 2), num_classes=2)
+
+
+def convolutional(groups=1):
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 1), nn.Conv2d(4, 2, 2, groups=groups), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
+    )
+    return Classifier(module, input_shape=(1, 3, 3), num_classes=2)
+
+
+def test_layers_are_named_in_the_order_in_which_they_are_called():
+    assert readers(dense()) == ("hidden", "out")
+    assert readers(convolutional()) == ("0", "1", "4")
+
+
+def test_neurons_are_what_the_layer_reads():
+    images = torch.tensor([[[[0.5, 0.25], [0.0, 1.0]]], [[[0.0, 1.0], [0.0, 0.25]]]])
+
+    assert neuron_values(dense(), images, "out").tolist() == [[0.5, 0.5, 0.0], [0.0, 2.0, 0.25]]
+    assert torch.equal(neuron_values(dense(), images, "hidden"), images.flatten(1))
+
+
+def test_a_channel_says_its_mean_over_the_image():
+    model, images = convolutional(), torch.rand(5, 1, 3, 3)
+    expected = model.module[0](images).mean((2, 3))
+    torch.testing.assert_close(neuron_values(model, images, "1"), expected)
+
+
+def test_the_link_to_the_layer_is_the_sum_of_the_absolute_weights():
+    assert layer_links(dense(), "out").tolist() == [2.5, 6.0, 1.5]
+    model = convolutional()
+    torch.testing.assert_close(layer_links(model, "1"), model.module[1].weight.abs().sum((0, 2, 3)))
+
+
+def test_in_a_grouped_convolution_a_channel_is_linked_to_its_group_alone():
+    model = convolutional(groups=2)
+    weight = model.module[1].weight.abs().sum((2, 3))
+    torch.testing.assert_close(layer_links(model, "1"), weight.flatten())
+
+
+def test_the_link_to_the_target_of_what_the_output_reads_is_its_weight():
+    images = torch.rand(3, 1, 2, 2)
+    assert target_links(dense(), images, "out", 1).tolist() == [-1.5, 4.0, -1.0]
+
+
+def test_the_link_to_the_target_from_further_below_is_the_slope_through_what_lies_between():
+    """At these images the first two hidden neurons fire, the third one does not."""
+    images = torch.tensor([[[[0.5, 0.25], [0.0, 1.0]]]])
+    assert target_links(dense(), images, "hidden", 0).tolist() == [1.0, -4.0, 0.0, 0.0]
+
+
+def test_the_strongest_come_first_and_no_more_of_them_than_there_are():
+    assert strongest("out", torch.tensor([2.5, 6.0, 1.5]), 2).numbers == (1, 0)
+    with pytest.raises(UsageError, match="at most 3 neurons, for out reads so many, got 4"):
+        strongest("out", torch.zeros(3), 4)
+
+
+@pytest.mark.parametrize("layer", ["", "nowhere"])
+def test_a_layer_that_reads_nothing_is_refused_by_name(layer):
+    with pytest.raises(UsageError, match="out of hidden, out, got"):
+        neuron_values(dense(), torch.zeros(1, 1, 2, 2), layer)
+
+
+def test_no_hook_stays_behind_also_after_an_error():
+    model = dense()
+    with pytest.raises(RuntimeError):
+        neuron_values(model, torch.zeros(1, 1, 3, 3), "out")
+    readers(model)
+    assert not any(module._forward_pre_hooks for module in model.module.modules())
