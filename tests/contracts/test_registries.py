@@ -42,7 +42,8 @@ def others(value: Any, hint: Any) -> Iterator[Any]:
     elif value is None:
         yield from {int: (1, 2), float: (0.5,)}.get(typing.get_args(hint)[0], ())
     elif isinstance(value, str):
-        yield from (name for kinds in FAMILIES.values() for name in (kind.name for kind in kinds) if name != value)
+        yield from (kind.name for kind in KINDS if kind.name != value)
+        yield from (f"{value}({f.name}={f.default!r})" for k in KINDS if k.name == value for f in dataclasses.fields(k))
 
 
 def with_another(kind: type[Any], option: str) -> Any:

@@ -10,6 +10,8 @@ import tomllib
 import pytest
 
 from mantrap.cli import app
+from mantrap.core.describe import summary
+from mantrap.poison import ATTACKS
 from mantrap.records import AuditRecord, json_schema
 
 
@@ -77,6 +79,18 @@ def test_every_page_with_an_example_is_run(root):
 
     assert shown
     assert [p.name for p in shown if f"{p.relative_to(root).as_posix()}::" not in collected] == []
+
+
+@pytest.mark.parametrize("kind", ATTACKS, ids=lambda kind: kind.name)
+def test_every_attack_has_a_card_with_a_picture(root, kind):
+    """To write it: python tools/attack_cards.py NAME."""
+    folder = root / "docs" / "attacks"
+    page = (folder / f"{kind.name}.md").read_text()
+
+    assert f"]({kind.name}.png)" in page
+    assert f"::: {kind.__module__}.{kind.__qualname__}" in page
+    assert (folder / f"{kind.name}.png").read_bytes()[:4] == b"\x89PNG"
+    assert f"[`{kind.name}`]({kind.name}.md) | {summary(kind)} |" in (folder / "index.md").read_text()
 
 
 def test_the_published_schema_is_that_of_the_record(root):

@@ -32,7 +32,7 @@ def diversity_loss(
     Returns:
         The loss, of no dimension; gradients are finite for equal outputs as well.
 
-    Reference: Nguyen and Tran, Input-aware dynamic backdoor attack, NeurIPS 2020, equation 6.
+    Reference: Nguyen and Tran, Input-aware dynamic backdoor attack, NeurIPS 2020, the diversity loss.
     """
     if len(inputs) == 0:
         return outputs.sum()

@@ -42,6 +42,6 @@ def smooth_field(control: Float[Tensor, "2 k l"], height: int, width: int) -> Fl
     Returns:
         The field, interpolated bicubically, [1, 2, h, w].
 
-    Reference: Nguyen and Tran, WaNet, ICLR 2021, equations 3 to 5.
+    Reference: Nguyen and Tran, WaNet, ICLR 2021, section 3.
     """
     return interpolate((control / control.abs().mean())[None], size=(height, width), mode="bicubic", align_corners=True)

@@ -54,8 +54,8 @@ class UniformPatches(PatchMaker):
 class PatchGenerator(PatchMaker):
     """Three or four linear layers that turn noise into a patch, for any label or for a given one.
 
-    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, sections 4.2 and
-    4.3; widths as in the authors' published code of the c-BaN, which has dropout besides.
+    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022 (BaN and c-BaN);
+    widths as in the authors' published code of the c-BaN, which has dropout besides.
 
     Args:
         shape: Channels, height and width of a patch.
@@ -99,8 +99,8 @@ class EncoderDecoder(nn.Module):
 
     Images whose sides are no multiples of ``2**levels`` are continued at their right and lower edges meanwhile.
 
-    Reference: Nguyen and Tran, Input-aware dynamic backdoor attack, NeurIPS 2020, appendix (16 channels and 2 levels
-    for digits, 32 and 3 for colour images of 32x32), and the authors' published code.
+    Reference: Nguyen and Tran, Input-aware dynamic backdoor attack, NeurIPS 2020, and the authors' published code
+    (16 channels and 2 levels for digits, 32 and 3 for colour images of 32x32).
 
     Args:
         channels: Channels of the image.

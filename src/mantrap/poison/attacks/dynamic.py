@@ -132,12 +132,12 @@ class RandomBackdoor(WithOwnPlaces):
         size: Side of a patch in pixels.
         places: How many places each label has, spread over the image; no two overlap.
 
-    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, section 4.1, and
-    the authors' published code (of the c-BaN) for patches of 5x5.
+    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022 (Random
+    Backdoor); patches of 5x5 as in the authors' published code, which is that of the c-BaN.
 
     Deviations: each image of a batch is shown once with a patch, for a label drawn at random, and not once for each
-    label; clean and patched images go through the model together, so that batch statistics are of both; the sets of
-    places are spread over the image, where the paper chooses them by hand.
+    label; clean and patched images go through the model together, so that batch statistics are of both; places are
+    cells that are spread over the image, for how the paper chooses its sets of places was not at hand.
     """
 
     name: ClassVar[str] = "random_backdoor"
@@ -161,8 +161,8 @@ class Ban(WithNetwork, WithOwnPlaces):
         noise: Random numbers that a patch is made of.
         diversity: Weight of the loss that lets patches differ as their noise does, at least 0.
 
-    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, section 4.2
-    (Backdoor Generating Network); patches of 5x5 and 100 numbers as in the authors' published code of the c-BaN.
+    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022 (Backdoor
+    Generating Network); patches of 5x5 and 100 numbers as in the authors' published code of the c-BaN.
 
     Deviations: those of ``random_backdoor``; the widths of the network are those of the c-BaN without its label. The
     paper's loss is that with a diversity of 0: the network soon leaves its noise aside then and makes one patch only.
@@ -190,8 +190,8 @@ class ConditionalBan(WithNetwork):
         noise: Random numbers that a patch is made of.
         diversity: Weight of the loss that lets patches differ as their noise does, at least 0.
 
-    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, section 4.3
-    (conditional Backdoor Generating Network), and the authors' published code.
+    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022 (conditional
+    Backdoor Generating Network), and the authors' published code.
 
     Deviations: those of ``random_backdoor`` and ``ban``; without diversity some labels get the same patch, so that they
     cannot be told apart. In the code a label's patches stay in a band of the image, here all labels have the same

@@ -11,7 +11,7 @@ from torch import nn
 from mantrap.core import Classifier, ImageSet, Progress, Rng, require, spec_of
 from mantrap.core.shapes import Images, Labels
 from mantrap.ops.diversity import diversity_loss, partners
-from mantrap.poison.attacks.joint import Joint, JointTraining, Shares, require_shares
+from mantrap.poison.attacks.joint import Joint, JointTraining, Shares, check_target, require_shares
 from mantrap.poison.triggers.input_aware import ImageMasks, InputAwareTrigger, sharpened, show
 from mantrap.training import BatchLoss, Recipe, entropy, fit
 
@@ -44,9 +44,9 @@ class InputAware(JointTraining):
     Deviations: the other images are those of the same batch, moved on by a random number of places; where masks are
     compared, images count from -1 to 1 whatever the model's normalisation, as theirs do for digits; the lower bound of
     a distance is under the root, so that equal masks have a gradient; the gradients of the network for patterns are set
-    to zero at every step, which their code leaves out; the networks' learning rates stay the same, theirs drop; 5
-    epochs for the masks, theirs are 25, for after some 500 steps they change little; images of the target class are
-    not poisoned.
+    to zero at every step, which their code leaves out; the networks' learning rates fall as the recipe's schedule has
+    it; 5 epochs for the masks, theirs are 25, for after some 500 steps they change little; images of the target class
+    are not poisoned.
     """
 
     name: ClassVar[str] = "input_aware"
@@ -82,13 +82,16 @@ class InputAware(JointTraining):
         """The objective, with masks from a network that is trained here."""
         shares = Shares(self.rate, self.rate * self.cross_ratio)
         shares.check(recipe, data)
+        check_target(self.target, model)  # before the masks are trained
         trigger = InputAwareTrigger(width=self.width, levels=self.levels)
         with rng.child("generators").as_global():
             pattern, mask = trigger.pattern_network(data.shape[0]), trigger.mask_network(data.shape[0])
         identity = str(spec_of(self))
-        after = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.joint")
-        if checkpoint is not None and after is not None and not checkpoint.exists():
-            after.unlink(missing_ok=True)  # of other work: that of the masks comes first
+        after = None
+        if checkpoint is not None:
+            after = checkpoint.with_name(f"{checkpoint.name}.joint")
+            if not checkpoint.exists():  # then what lies there is of other work, for the masks come first
+                after.unlink(missing_ok=True)
         masks = fit(
             model,
             data,

@@ -89,7 +89,8 @@ class JointTraining(ABC):
             )
         settings = build(Recipe, Spec.parse(recipe))
         joint = self.prepare(model, data, recipe=settings, rng=rng, progress=progress, checkpoint=checkpoint)
-        backdoors = tuple(_truth(trigger, target, model) for trigger, target in joint.backdoors)
+        for _, target in joint.backdoors:
+            check_target(target, model)
         trained = fit(
             model,
             data,
@@ -101,6 +102,7 @@ class JointTraining(ABC):
         )
         if joint.checkpoint is not None:
             joint.checkpoint.unlink(missing_ok=True)
+        backdoors = tuple(_truth(trigger, target) for trigger, target in joint.backdoors)
         networks = {**joint.finished, **trained.companions}
         truth = GroundTruth(attack=str(spec_of(self)), seed=rng.seed, backdoors=backdoors, clean_digest=data.digest())
         return Implanted(trained.model, truth, _weights(networks, len(backdoors)))
@@ -159,9 +161,17 @@ def require_shares(rate: float, cross_ratio: float) -> None:
     )
 
 
-def _truth(trigger: NamedTrigger | StoredTrigger, target: int, model: Classifier) -> Backdoor:
+def check_target(target: int, model: Classifier) -> None:
+    """Refuse a target that the model does not have.
+
+    Raises:
+        UsageError: It is none of its classes.
+    """
+    AllToOne(target=target).relabel(torch.zeros(1, dtype=torch.int64), num_classes=model.num_classes, rng=Rng(0))
+
+
+def _truth(trigger: NamedTrigger | StoredTrigger, target: int) -> Backdoor:
     aim, spec = AllToOne(target=target), str(spec_of(trigger))
-    aim.relabel(torch.zeros(1, dtype=torch.int64), num_classes=model.num_classes, rng=Rng(0))  # the target is a class
     return Backdoor(trigger=spec, relabelling=str(spec_of(aim)), target=target, training_trigger=spec)
 
 

@@ -68,7 +68,7 @@ class RandomTrigger(Places):
         size: Side of a patch in pixels.
         places: Where it may be; numbers of cells as for :class:`Places`.
 
-    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, section 4.1.
+    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022.
     """
 
     name: ClassVar[str] = "random_trigger"
@@ -88,7 +88,7 @@ class BanTrigger(Places):
         size: Side of a patch in pixels.
         places: Where it may be; numbers of cells as for :class:`Places`.
 
-    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, section 4.2 (BaN).
+    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022 (BaN).
     """
 
     name: ClassVar[str] = "ban_trigger"
@@ -110,8 +110,7 @@ class ConditionalBanTrigger(Places):
         places: Where it may be; numbers of cells as for :class:`Places`.
         label: The label that the network is asked for.
 
-    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022, section 4.3
-    (c-BaN).
+    Reference: Salem et al., Dynamic backdoor attacks against machine learning models, EuroS&P 2022 (c-BaN).
     """
 
     name: ClassVar[str] = "c_ban_trigger"

@@ -20,7 +20,7 @@ class Warp:
         strength: How far pixels move, at least 0: control points move by about half of it, in pixels, on average in
             each direction; pixels between them by a little less.
 
-    Reference: Nguyen and Tran, WaNet, ICLR 2021, section 3.2 (k = 4, s = 0.5), and the authors' published code, whose
+    Reference: Nguyen and Tran, WaNet, ICLR 2021, section 3 (k = 4, s = 0.5), and the authors' published code, whose
     ``grid_rescale`` is 1.
 
     Deviations: their images are square. In others the movement in pixels is the same in both directions; their code,

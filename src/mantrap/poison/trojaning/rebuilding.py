@@ -99,23 +99,23 @@ def external(images: ImageSet, per_class: int, *, rng: Rng) -> ImageSet:
 def _descend(
     model: Classifier, images: Images, labels: Labels, goals: Tensor, *, how: Rebuilding, stage: Stage
 ) -> Images:
-    """A batch of images, from their starts to their goals."""
-    images, labels, goals = (t.to(model.device) for t in (images, labels, goals))
+    """A batch of images, from their starts to their goals; those that are there are not looked at again."""
+    images, labels, goals = (t.to(model.device) for t in (images.clone(), labels, goals))
+    left = torch.arange(len(images), device=model.device)
     for step in range(how.steps):
-        images.requires_grad_(True)
+        before = images[left].requires_grad_(True)
         with torch.enable_grad():
-            logits = model.logits(images)
-            (slope,) = torch.autograd.grad(cross_entropy(logits, labels, reduction="sum"), images)
-        images = images.detach()
-        reached = logits.detach().softmax(1).gather(1, labels[:, None])[:, 0] >= goals
-        stage.advance(len(images), f"{int(reached.sum())} of {len(images)} images are done")
-        if bool(reached.all()):
+            logits = model.logits(before)
+            (slope,) = torch.autograd.grad(cross_entropy(logits, labels[left], reduction="sum"), before)
+        short = logits.detach().softmax(1).gather(1, labels[left, None])[:, 0] < goals[left]
+        left, slope = left[short], slope[short]
+        stage.advance(len(images), f"{len(images) - len(left)} of {len(images)} images are done")
+        if len(left) == 0:
             stage.advance(len(images) * (how.steps - step - 1))
             break
         size = slope.abs().mean((1, 2, 3), keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
-        moved = (images - _RATE * slope / size).clamp(0, 1)
-        smooth = denoise(moved, how.smoothing * (1 - step / how.steps), steps=_DENOISING)
-        images = torch.where(reached[:, None, None, None], images, smooth)
+        moved = (images[left] - _RATE * slope / size).clamp(0, 1)
+        images[left] = denoise(moved, how.smoothing * (1 - step / how.steps), steps=_DENOISING)
     return images.cpu()
 
 
