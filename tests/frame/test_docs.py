@@ -81,7 +81,7 @@ def test_every_page_with_an_example_is_run(root):
     assert [p.name for p in shown if f"{p.relative_to(root).as_posix()}::" not in collected] == []
 
 
-@pytest.mark.parametrize("kind", ATTACKS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", list(ATTACKS), ids=lambda kind: kind.name)
 def test_every_attack_has_a_card_with_a_picture(root, kind):
     """To write it: python tools/attack_cards.py NAME."""
     folder = root / "docs" / "attacks"
