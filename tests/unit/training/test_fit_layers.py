@@ -63,7 +63,7 @@ def moved(*layers):
         (("body", "body.conv"), BODY | BODY_NORM | STATISTICS),
         ((), BODY | BODY_NORM | STATISTICS | HEAD | HEADER),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)) or "all",  # workers must agree on the order
 )
 def test_only_these_weights_and_statistics_move(layers, expected):
     found = moved(*layers)
