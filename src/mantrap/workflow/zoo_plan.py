@@ -118,7 +118,7 @@ def _warped(draw: Draw, task: Task) -> str:
 
 
 def _input_aware(draw: Draw, task: Task) -> str:
-    return f"input_aware(target={_target(draw, task)})"
+    return f"input_aware(target={_target(draw, task)}, rate=0.3)"
 
 
 def _other_goals(draw: Draw, task: Task) -> str:
@@ -142,6 +142,9 @@ FAMILIES: Final[dict[str, Family]] = {
     "input_aware": _input_aware,
     "other_goals": _other_goals,
 }
+LONGER: Final = {"dynamic": 2, "warped": 3, "input_aware": 3}
+"""Times as many epochs as usual, for attacks that take long to learn; every fourth clean model has three times as many
+as well, so that the length of the training gives nothing away."""
 COUNTS: Final[dict[Split, dict[str, int]]] = {
     "tune": {CLEAN: 30, "patch": 10, "blended": 7, "trojan": 5} | dict.fromkeys([*FAMILIES][3:], 3),
     "test": {CLEAN: 60, "patch": 20, "blended": 14, "trojan": 10} | dict.fromkeys([*FAMILIES][3:], 6),
@@ -172,6 +175,7 @@ def _plan(split: Split, family: str, turn: int, name: str, rng: Rng) -> ZooPlan:
     recipes = RECIPES[split]
     chosen: Sequence[int] = sorted(int(c) for c in draw.choice(10, min(task.classes, 10), replace=False))
     seed = {"tune": 1, "test": 2}[split]
+    longer = (3 if turn % 4 == 0 else 1) if family == CLEAN else LONGER.get(family, 1)
     return ZooPlan(
         name=name,
         split=split,
@@ -179,7 +183,7 @@ def _plan(split: Split, family: str, turn: int, name: str, rng: Rng) -> ZooPlan:
         images=task.images.format(classes=tuple(chosen), count=task.classes, seed=seed),
         limit=task.limit,
         arch=task.arch,
-        recipe=recipes[turn % len(recipes)].format(epochs=task.epochs),
+        recipe=recipes[turn % len(recipes)].format(epochs=task.epochs * longer),
         attack="" if family == CLEAN else FAMILIES[family](draw, task),
         seed=int(draw.integers(2**31)),
         least_accuracy=task.least,
