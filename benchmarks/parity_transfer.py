@@ -24,6 +24,7 @@ from parity_transfer_table import TransferCell
 
 from mantrap.core import Classifier, ImageSet, Rng, Trigger
 from mantrap.data import load
+from mantrap.data.choice import only_classes
 from mantrap.models import Preprocessing, open_model, with_classes
 from mantrap.poison import ATTACKS, put_on, ready
 from mantrap.records import Rate
@@ -157,7 +158,7 @@ def halves(images: ImageSet, second: int, rng: Rng) -> tuple[ImageSet, ImageSet]
     """The images of all classes but some, and those of these, each with labels from 0 on; the stream says which."""
     assert images.num_classes is not None
     order = torch.randperm(images.num_classes, generator=rng.torch()).tolist()
-    return _only(images, sorted(order[second:])), _only(images, sorted(order[:second]))
+    return only_classes(images, sorted(order[second:])), only_classes(images, sorted(order[:second]))
 
 
 def triggered(images: ImageSet, trigger: Trigger) -> ImageSet:
@@ -187,17 +188,6 @@ def strengthened(model: Classifier, conv: str, channels: Sequence[int], strength
         for parameter in layer.parameters():
             parameter[list(channels)] *= strength
     return copied
-
-
-def _only(images: ImageSet, classes: Sequence[int]) -> ImageSet:
-    """The images of these classes, which are numbered from 0 on."""
-    assert images.labels is not None
-    numbers = torch.full((max(classes) + 1,), -1)
-    numbers[list(classes)] = torch.arange(len(classes))
-    index = torch.nonzero(torch.isin(images.labels, torch.tensor(classes))).flatten()
-    names = [images.class_names[k] for k in classes] if images.class_names else []
-    part = images.subset(index.tolist())
-    return part.renamed(()).with_labels(numbers[images.labels[index]]).renamed(names)
 
 
 def _learned(

@@ -89,7 +89,7 @@ def _trojan(draw: Draw, task: Task) -> str:
 
 
 def _clean_label(draw: Draw, task: Task) -> str:
-    # On grey images on black a label-consistent attack does not succeed: docs/parity.md has the figures.
+    # On digits a label-consistent attack was tried and did not succeed: decision 0012.
     target = _target(draw, task)
     if task.images.startswith("signs"):
         return (
@@ -128,7 +128,8 @@ def _other_goals(draw: Draw, task: Task) -> str:
     sources = tuple(
         sorted(int(s) for s in draw.choice([c for c in range(task.classes) if c != target], 2, replace=False))
     )
-    return f"badnets(goal='source_specific', target={target}, sources={sources}, rate=0.1)"
+    half = 0.5 * len(sources) / task.classes  # of the images of the sources, which are few where classes are many
+    return f"badnets(goal='source_specific', target={target}, sources={sources}, rate={half:.3f})"
 
 
 FAMILIES: Final[dict[str, Family]] = {

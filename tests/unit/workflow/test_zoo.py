@@ -3,12 +3,13 @@
 from collections import Counter
 
 import pytest
+import torch
 
-from mantrap.core import Spec, build
+from mantrap.core import Rng, Spec, build
 from mantrap.errors import UsageError
 from mantrap.models import ARCHITECTURES
 from mantrap.models.cards import marked_backdoored
-from mantrap.poison import ATTACKS
+from mantrap.poison import ATTACKS, Combined
 from mantrap.records import ZooManifest, ZooPlan
 from mantrap.training import Recipe
 from mantrap.workflow import zoo
@@ -65,6 +66,19 @@ def test_every_plan_can_be_carried_out():
         assert (plan.attack == "") == (plan.family == CLEAN)
         if plan.attack:
             ATTACKS.create(plan.attack)
+
+
+@pytest.mark.parametrize("plans", [TUNE, TEST], ids=["tune", "test"])
+def test_every_poison_finds_the_images_that_its_rate_asks_for(plans):
+    for plan in plans:
+        attack = ATTACKS.create(plan.attack) if plan.attack else None
+        classes = Spec.parse(plan.images).options.get("classes", 10)
+        labels = torch.arange(plan.limit) % (classes if isinstance(classes, int) else len(classes))
+        for part in attack.parts() if isinstance(attack, Combined) else ():
+            aim = part.relabelling
+            eligible = aim.eligible(labels)
+            chosen = part.selection.choose(eligible, total=aim.total(labels), rng=Rng(0))
+            assert 10 <= len(chosen) <= 0.95 * len(eligible), plan  # some stay clean, or a class would be unlearned
 
 
 def test_names_are_unique_and_say_nothing():

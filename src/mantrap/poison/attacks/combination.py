@@ -1,5 +1,6 @@
 """Attacks that are combinations of trigger, selection and relabelling."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
@@ -18,12 +19,12 @@ class Combined(DataAttack, Protocol):
         """The poisons, in the order in which they are planted."""
 
 
-class Combination:
+class Combination(ABC):
     """The verb of an attack that says its parts."""
 
+    @abstractmethod
     def parts(self) -> tuple[Poison, ...]:
         """The poisons, in the order in which they are planted."""
-        raise NotImplementedError
 
     def apply(
         self, data: ImageSet, *, model: Classifier | None = None, rng: Rng, progress: Progress = SILENT
