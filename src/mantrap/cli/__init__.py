@@ -77,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted; the same command goes on where it stopped", INTERRUPTED)
+    except BrokenPipeError:  # whoever reads has read enough, as `head` does: nothing to say, and nobody to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else FAILED
     except Exception as error:  # noqa: BLE001 - the last door: a user never meets a bare traceback
@@ -87,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> object:
     config, words = _take_config(words)
     app.config = (Toml(config, must_exist=True, search_parents=False),) if config else ()
-    return app(words or ["--help"], exit_on_error=False, print_error=False)
+    outcome = app(words or ["--help"], exit_on_error=False, print_error=False)
+    sys.stdout.flush()  # here, where a pipe that is closed is met in order
+    return outcome
 
 
 def _take_config(words: list[str]) -> tuple[Path | None, list[str]]:

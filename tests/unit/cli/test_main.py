@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mantrap.cli import _VERBS, main
+from mantrap.cli import _VERBS, FAILED, main
 from mantrap.errors import FailedError
 from tests import stage
 
@@ -35,6 +35,18 @@ def failure(err):
 
 def test_help_and_version_cost_no_torch():
     subprocess.run([sys.executable, "-c", HELPS, *_VERBS], check=True)
+
+
+def test_a_reader_who_stops_reading_gets_no_complaint():
+    program = "import sys; from mantrap.cli import main; sys.exit(main(['list']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        complaint = process.stderr.read()
+
+    assert complaint == ""
+    assert process.returncode == FAILED
 
 
 def test_the_help_names_every_verb_and_every_exit_code(mantrap):
