@@ -15,6 +15,7 @@ from torch import nn
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Stage, spec_of
 from mantrap.core.classifier import state_bytes
 from mantrap.errors import DataError, FailedError, OutputError, UsageError
+from mantrap.ops.layout import channels_last
 from mantrap.records import EpochRecord, TrainingRecord
 from mantrap.records.files import write_atomically
 from mantrap.training.augment import AUGMENTATIONS
@@ -76,7 +77,7 @@ def fit(
     run = _Run(model, images, recipe, rng, objective)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
-    with progress.stage("train", recipe.epochs) as stage:
+    with channels_last(run.model), progress.stage("train", recipe.epochs) as stage:
         stage.advance(len(run.epochs), "from the run before" if run.epochs else "")
         while not run.stopped:
             run.one_epoch(stage)

@@ -300,3 +300,32 @@ def test_every_loss_is_finite_on_a_single_image():
     # Batch normalisation over the pixels of one image; the last batch is smaller than the others.
     record = fit(classifier(), toy(3), recipe=Recipe(epochs=1, batch_size=2), rng=Rng(0)).record
     assert math.isfinite(record.epochs[0].loss)
+
+
+class Viewed(nn.Module):
+    """A network that can only look at maps whose channels come first."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.dense, self.seen = nn.Conv2d(1, 2, 3), nn.Linear(8, 3), []
+
+    def forward(self, x):
+        self.seen.append(self.conv.weight.stride())
+        return self.dense(self.conv(x).view(len(x), -1))
+
+
+class Flattened(Viewed):
+    """The same network, written so that it does not care."""
+
+    def forward(self, x):
+        self.seen.append(self.conv.weight.stride())
+        return self.dense(self.conv(x).flatten(1))
+
+
+@pytest.mark.parametrize(("kind", "strides"), [(Viewed, (9, 9, 3, 1)), (Flattened, (9, 1, 3, 1))])
+def test_convolutions_learn_channels_last_where_they_can_and_come_back_as_is_usual(kind, strides):
+    with Rng(0).as_global():
+        model = wrap(kind(), input_shape=(1, 4, 4))
+    trained = fit(model, toy(), recipe=SHORT, rng=Rng(0)).model
+    assert trained.module.seen[-1] == strides
+    assert all(p.is_contiguous() for p in trained.module.parameters())

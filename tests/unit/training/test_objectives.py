@@ -115,7 +115,7 @@ class TestCrossEntropy:
         trained = fit(start(), images, recipe=recipe, rng=Rng(0)).model
         assert [len(batch) for batch in order] == [5, 5, 3] * 2
 
-        module = start().module.train()
+        module = start().module.train().to(memory_format=torch.channels_last)
         optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
         for batch in order:
             optimizer.zero_grad()
