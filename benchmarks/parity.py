@@ -34,6 +34,7 @@ from mantrap.records import Record
 from mantrap.records.files import write_atomically
 
 PAGE = ROOT / "docs" / "parity.md"
+CARDS = ROOT / "docs" / "attacks"
 
 
 Result = TypeVar("Result", bound=Record)
@@ -53,12 +54,18 @@ class Suite(Generic[Result]):
         """Where finished cells lie."""
         return ROOT / "benchmarks" / "results" / self.name
 
-    def table(self) -> str:
-        """The results of all cells; those that are not finished are shown as such."""
+    def results(self) -> dict[str, Result | None]:
+        """What the cells came to; ``None`` for those that are not finished."""
         paths = {name: self.folder / f"{name}.json" for name in self.cells}
-        return self.rows({n: self.kind.from_json(p.read_text()) if p.exists() else None for n, p in paths.items()})
+        return {n: self.kind.from_json(p.read_text()) if p.exists() else None for n, p in paths.items()}
 
 
+ATTACKS = Suite(
+    "attacks",
+    parity_attacks_table.AttackCell,
+    {cell.name: partial(parity_attacks.run, cell) for cell in parity_attacks.cells()},
+    parity_attacks_table.table,
+)
 SUITES: tuple[
     Suite[parity_detection_table.CellResult]
     | Suite[parity_attacks_table.AttackCell]
@@ -71,12 +78,7 @@ SUITES: tuple[
         {cell.name: partial(parity_detection.run, cell) for cell in parity_detection.cells()},
         parity_detection_table.table,
     ),
-    Suite(
-        "attacks",
-        parity_attacks_table.AttackCell,
-        {cell.name: partial(parity_attacks.run, cell) for cell in parity_attacks.cells()},
-        parity_attacks_table.table,
-    ),
+    ATTACKS,
     Suite(
         "transfer",
         parity_transfer_table.TransferCell,
@@ -86,14 +88,19 @@ SUITES: tuple[
 )
 
 
-def write_tables(page: Path) -> None:
-    """Put the tables of every suite between its marks."""
-    text = page.read_text(encoding="utf-8")
+def write_tables() -> None:
+    """Put the table of every suite into the page on parity, and the rows of each attack into its card."""
     for suite in SUITES:
-        begin, end = (f"<!-- {suite.name}: {edge} -->" for edge in ("begin", "end"))
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n\n{suite.table()}\n\n{end}{rest.partition(end)[2]}"
-    page.write_text(text, encoding="utf-8")
+        _put(PAGE, suite.name, suite.rows(suite.results()))
+    for attack, rows in parity_attacks_table.cards(ATTACKS.results()).items():
+        _put(CARDS / f"{attack}.md", "measured", rows)
+
+
+def _put(page: Path, name: str, text: str) -> None:
+    """Put a text between its marks in a page, or at its end where it has no such marks."""
+    begin, end = (f"<!-- {name}: {edge} -->" for edge in ("begin", "end"))
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 def main() -> int:
@@ -115,7 +122,7 @@ def main() -> int:
         except MissingDataError as error:
             sys.stderr.write(f"{name}: skipped, {error}\n")
             failed = 1
-    write_tables(PAGE)
+    write_tables()
     return failed
 
 

@@ -24,7 +24,7 @@ from mantrap.workflow.train import new_classifier, train
 
 RUNS = ROOT / "runs" / "attacks"
 SEEDS = 3
-Owned = Literal["", "start", "surrogate"]
+Owned = Literal["", "start", "surrogate", "known"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,8 @@ class Row:
     """An attack on a task; an empty ``attack`` is none. ``recipe`` is the task's own where nothing else is said.
 
     ``has``: what model the attacker has. A ``"start"`` is the clean model of the same seed, which the attack changes; a
-    ``"surrogate"`` that of another seed.
+    ``"surrogate"`` that of another seed; ``"known"`` is the clean model of the same seed, which the victim goes on to
+    train.
     """
 
     title: str
@@ -100,6 +101,13 @@ FACES = Task(
     resize=(55, 47),
     channels=3,
 )
+PAIR = Task(
+    name="mnist-pair",
+    images="mnist(classes=(1, 7))",
+    arch="mnist_cnn",
+    recipe="recipe(epochs=5, batch_size=32, optimizer='adam(lr=0.001)')",
+    limit=2000,
+)
 DEEP = Task(
     name="cifar10-deep",
     images="cifar10",
@@ -120,6 +128,21 @@ MLPS = tuple(
 RATES = (0.001, 0.01, 0.05, 0.1, 0.2)
 
 
+_BADNETS = (
+    ("all-to-all", "goal='all_to_all'"),
+    ("untargeted", "goal='untargeted'"),
+    ("source-specific", "goal='source_specific', target=7, sources=(1, 2), rate=0.05"),
+    ("random-place", "target=7, trigger='patch(place=\"random\")'"),
+    ("circle", "target=7, trigger='patch(shape=\"circle\", size=5)'"),
+    (
+        "three-triggers",
+        "target=7, rate=0.05, trigger=('patch', 'patch(place=\"top_left\")', 'patch(place=\"top_right\")')",
+    ),
+    (
+        "three-labels",
+        "target=(7, 2, 4), rate=0.05, trigger=('patch', 'patch(place=\"top_left\")', 'patch(place=\"top_right\")')",
+    ),
+)
 TROJANING = "recipe(epochs=25, batch_size=32, schedule='cosine')"
 
 
@@ -128,6 +151,7 @@ def rows() -> list[Row]:
     invisible: tuple[tuple[str, Owned], ...] = (("static", ""), ("adaptive", "surrogate"))
     return [
         *(Row(title="clean", task=task) for task in (*MLPS, DIGITS, FACES, SIGNS, OBJECTS)),
+        Row(title="clean", task=PAIR, seeds=10),
         *(
             Row(title=f"badnets-{100 * rate:g}", task=task, attack=f"badnets(target=7, rate={rate})")
             for task in MLPS
@@ -136,6 +160,17 @@ def rows() -> list[Row]:
         Row(title="badnets", task=DIGITS, attack="badnets(target=7)"),
         Row(title="badnets", task=FACES, attack="badnets(target=3, trigger='patch(size=5)')"),
         Row(title="badnets", task=SIGNS, attack="badnets(target=33)"),
+        *(Row(title=f"badnets-{title}", task=DIGITS, attack=f"badnets({settings})") for title, settings in _BADNETS),
+        Row(title="label-flip", task=DIGITS, attack="label_flip(rate=0.1)"),
+        Row(title="label-flip-1-to-7", task=DIGITS, attack="label_flip(target=7, source=1, rate=0.05)"),
+        Row(
+            title="feature-collision",
+            task=PAIR,
+            attack="feature_collision(target=0, source=1)",
+            recipe="recipe(epochs=5, batch_size=32, layers=('fc2',))",
+            has="known",
+            seeds=10,
+        ),
         *(
             Row(
                 title=f"trojan-{mask}",
@@ -165,6 +200,10 @@ def rows() -> list[Row]:
             for kind, has in invisible
         ),
         Row(title="blended", task=SIGNS, attack="blended(target=33)"),
+        Row(title="blended-noise", task=SIGNS, attack="blended(target=33, pattern='noise')"),
+        Row(title="adaptive-blend", task=SIGNS, attack="adaptive_blend(target=33, rate=0.03, cover_rate=0.03)"),
+        Row(title="frequency", task=SIGNS, attack="frequency(target=33, magnitude=60)"),
+        Row(title="label-consistent", task=OBJECTS, attack="label_consistent(target=3, rate=0.5)", has="surrogate"),
         Row(title="wanet", task=SIGNS, attack="wanet(target=33)"),
         Row(title="input-aware", task=SIGNS, attack="input_aware(target=33)"),
         Row(title="clean", task=DEEP, seeds=1),
@@ -186,11 +225,14 @@ def run(cell: Cell) -> AttackCell:
     if not row.attack:
         return AttackCell(name=cell.name, accuracy=accuracy, record=None, cpu_seconds=time.process_time() - began)
     surrogate = _clean(task, (cell.seed + 1) % SEEDS, images, test)[0] if row.has == "surrogate" else None
+    surrogate = clean if row.has == "known" else surrogate
     rng = Rng(cell.seed)
     began = time.process_time()
     work = Implanting(
         attack=ATTACKS.create(row.attack),
-        model=clean if row.has == "start" else new_classifier(task.arch, images, declared=Preprocessing(), rng=rng),
+        model=clean
+        if row.has in ("start", "known")
+        else new_classifier(task.arch, images, declared=Preprocessing(), rng=rng),
         images=images,
         recipe=build(Recipe, Spec.parse(row.recipe or task.recipe)),
         rng=rng,

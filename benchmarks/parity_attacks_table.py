@@ -35,9 +35,22 @@ class AttackCell(Record):
 
 def table(results: Mapping[str, AttackCell | None]) -> str:
     """A row for each attack on each task, the mean of its seeds; unfinished ones are shown as such."""
-    rows = [_row(key, [results[name] for name in names]) for key, names in groupby(results, _without_seed)]
-    head = (f"| {' | '.join(_COLUMNS)} |", "|" + "---|" * len(_COLUMNS))
-    return "\n".join((*head, *rows))
+    return _table([_row(key, [results[name] for name in names]) for key, names in groupby(results, _without_seed)])
+
+
+def cards(results: Mapping[str, AttackCell | None]) -> Mapping[str, str]:
+    """For each attack that has been measured the rows of it."""
+    rows: dict[str, list[str]] = {}
+    for key, names in groupby(results, _without_seed):
+        cells = [results[name] for name in names]
+        attacks = {cell.record.attack.partition("(")[0] for cell in cells if cell is not None and cell.record}
+        for attack in attacks:
+            rows.setdefault(attack, []).append(_row(key, cells))
+    return {attack: _table(found) for attack, found in rows.items()}
+
+
+def _table(rows: Sequence[str]) -> str:
+    return "\n".join((f"| {' | '.join(_COLUMNS)} |", "|" + "---|" * len(_COLUMNS), *rows))
 
 
 def _without_seed(name: str) -> str:

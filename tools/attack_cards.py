@@ -3,8 +3,8 @@
     python tools/attack_cards.py            all of them, minutes
     python tools/attack_cards.py badnets    some of them
 
-The text of a page is the attack's own docstring. The pictures come from attacks that are really carried out, on small
-networks: whatever has to be learned is learned here.
+The text of a page is the attack's own docstring; what ``benchmarks/parity.py`` has measured it puts there itself. The
+pictures come from attacks that are really carried out, on small networks: whatever has to be learned is learned here.
 """
 
 import argparse
@@ -88,12 +88,19 @@ def sheet(shown: Mapping[str, Tensor]) -> Image.Image:
     return page.quantize(128)
 
 
-def page(name: str, titles: list[str]) -> str:
-    """The card of one attack."""
+MEASURED = "<!-- measured: begin -->"
+UNMEASURED = f"{MEASURED}\n\nNot yet.\n\n<!-- measured: end -->\n"
+
+
+def page(name: str, titles: list[str], before: str) -> str:
+    """The card of one attack; of the one before, what has been measured stays."""
     kind = ATTACKS.kind(name)
+    _, mark, measured = before.partition(MEASURED)
     return (
         f"# {name}\n\n![Rows of five synthetic signs: {', '.join(titles)}.]({name}.png)\n\n"
-        f"::: {kind.__module__}.{kind.__qualname__}\n    options:\n      show_root_heading: false\n"
+        f"::: {kind.__module__}.{kind.__qualname__}\n    options:\n      show_root_heading: false\n\n"
+        f"## Measured\n\nHow, and beside other attacks: [Parity](../parity.md#attacks).\n\n"
+        f"{mark + measured if mark else UNMEASURED}"
     )
 
 
@@ -126,7 +133,9 @@ def main() -> int:
     for name in names:
         shown = rows(name, images, test, model)
         sheet(shown).save(FOLDER / f"{name}.png", optimize=True)
-        (FOLDER / f"{name}.md").write_text(page(name, list(shown)), encoding="utf-8")
+        card = FOLDER / f"{name}.md"
+        before = card.read_text(encoding="utf-8") if card.exists() else ""
+        card.write_text(page(name, list(shown), before), encoding="utf-8")
         print(f"{name}: {', '.join(shown)}")
     (FOLDER / "index.md").write_text(index(), encoding="utf-8")
     return 0
