@@ -59,6 +59,10 @@ class Suite(Generic[Result]):
         paths = {name: self.folder / f"{name}.json" for name in self.cells}
         return {n: self.kind.from_json(p.read_text()) if p.exists() else None for n, p in paths.items()}
 
+    def table(self) -> str:
+        """The table of all cells."""
+        return self.rows(self.results())
+
 
 ATTACKS = Suite(
     "attacks",
@@ -91,7 +95,7 @@ SUITES: tuple[
 def write_tables() -> None:
     """Put the table of every suite into the page on parity, and the rows of each attack into its card."""
     for suite in SUITES:
-        _put(PAGE, suite.name, suite.rows(suite.results()))
+        _put(PAGE, suite.name, suite.table())
     for attack, rows in parity_attacks_table.cards(ATTACKS.results()).items():
         _put(CARDS / f"{attack}.md", "measured", rows)
 
