@@ -89,6 +89,14 @@ class TestAttack:
         assert {name.partition(".")[0] for name in result.tensors} <= numbers
         assert all(not tensor.requires_grad and tensor.device.type == "cpu" for tensor in result.tensors.values())
 
+    @for_each(ON_MODELS)
+    def test_a_model_that_it_has_trained_comes_with_the_record_of_that(self, kind):
+        training = done(kind, SETS[0]).training
+
+        assert len(training.epochs) == 1
+        assert training.start_digest == classifier(SETS[0]).digest()
+        assert training.stopped == "last epoch"
+
     @for_each(ALL)
     def test_model_images_global_stream_and_stdout_stay_as_they_are(self, kind, capsys):
         model, data = classifier(SETS[1]), image_set(SETS[1])

@@ -15,6 +15,7 @@ from mantrap.core.rng import Rng
 from mantrap.core.shapes import Images, Labels
 from mantrap.core.trigger import Trigger
 from mantrap.core.truth import GroundTruth
+from mantrap.records import TrainingRecord
 
 Chosen = Bool[Tensor, " n"]
 """Yes or no for each image of a set."""
@@ -128,11 +129,12 @@ class Poisoned:
 
 @dataclass(frozen=True, eq=False)
 class Implanted:
-    """A model with a backdoor in it, and the truth about it, which goes another way."""
+    """A model with a backdoor in it, the truth about it, which goes another way, and how it was trained, if it was."""
 
     model: Classifier
     truth: GroundTruth
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    training: TrainingRecord | None = None
 
 
 @runtime_checkable

@@ -55,7 +55,7 @@ class ImplantRecord(Record):
 
     ``origin`` is all that it followed from, by which a finished piece of work is known again; models and images are
     digests there, empty where there was none. ``accuracy`` is on the test images, ``comparison`` has that of the clean
-    model beside it. ``training`` is ``None`` where the attack has a training of its own.
+    model beside it. ``training`` is ``None`` where weights were changed without any.
     """
 
     schema_version: str = SCHEMA_VERSION

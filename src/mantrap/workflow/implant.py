@@ -12,7 +12,7 @@ from mantrap.measure import measure_attack
 from mantrap.models import save_model
 from mantrap.ops.scores import accuracy_difference
 from mantrap.poison import Poison, attack_text
-from mantrap.records import AttackMeasure, ImplantRecord, TrainingRecord
+from mantrap.records import AttackMeasure, ImplantRecord
 from mantrap.records.files import sha256_of, write_atomically
 from mantrap.training import Recipe, evaluate, fit
 from mantrap.workflow.outputs import finished
@@ -99,8 +99,8 @@ def implant(work: Implanting, out: Path, *, fresh: bool = False, progress: Progr
             return known
     elif fresh:
         checkpoint.unlink()
-    implanted, training = _implanted(work, checkpoint, progress)
-    record = _measured(work, implanted, training, origin)
+    implanted = _implanted(work, checkpoint, progress)
+    record = _measured(work, implanted, origin)
     record_path(out).unlink(missing_ok=True)  # of an earlier model, which is not there any more from here on
     save_truth(out, dataclasses.replace(implanted.truth, origin=origin), implanted.tensors)
     save_model(implanted.model, out, training=record.training, backdoored=MARK)
@@ -137,13 +137,13 @@ def _check_clean(work: Implanting) -> None:
         )
 
 
-def _implanted(work: Implanting, checkpoint: Path, progress: Progress) -> tuple[Implanted, TrainingRecord | None]:
-    """The model and the truth about it, and how it was trained where the attack leaves that to us."""
+def _implanted(work: Implanting, checkpoint: Path, progress: Progress) -> Implanted:
+    """The model, as the attack makes it or as it comes out of training on what the attack has poisoned."""
     if isinstance(work.attack, ModelAttack):
         rng, recipe = work.rng.child("implant"), str(spec_of(work.recipe))
         return work.attack.implant(
             work.model, work.images, recipe=recipe, rng=rng, progress=progress, checkpoint=checkpoint
-        ), None
+        )
     poisoned = work.attack.apply(work.images, model=work.surrogate, rng=work.rng.child("poison"), progress=progress)
     trained = fit(
         work.model,
@@ -153,14 +153,12 @@ def _implanted(work: Implanting, checkpoint: Path, progress: Progress) -> tuple[
         progress=progress,
         checkpoint=checkpoint,
     )
-    return Implanted(trained.model, poisoned.truth, poisoned.tensors), trained.record
+    return Implanted(trained.model, poisoned.truth, poisoned.tensors, trained.record)
 
 
-def _measured(
-    work: Implanting, implanted: Implanted, training: TrainingRecord | None, origin: dict[str, str]
-) -> ImplantRecord:
+def _measured(work: Implanting, implanted: Implanted, origin: dict[str, str]) -> ImplantRecord:
     """The record, but for the digests of what is not written yet."""
-    model, test, clean = implanted.model, work.test, work.clean_model
+    model, training, test, clean = implanted.model, implanted.training, work.test, work.clean_model
     accuracy, comparison = None, None
     backdoors: tuple[AttackMeasure, ...] = ()
     if test is not None:

@@ -105,7 +105,7 @@ class JointTraining(ABC):
         backdoors = tuple(_truth(trigger, target) for trigger, target in joint.backdoors)
         networks = {**joint.finished, **trained.companions}
         truth = GroundTruth(attack=str(spec_of(self)), seed=rng.seed, backdoors=backdoors, clean_digest=data.digest())
-        return Implanted(trained.model, truth, _weights(networks, len(backdoors)))
+        return Implanted(trained.model, truth, _weights(networks, len(backdoors)), trained.record)
 
 
 @dataclass(frozen=True)

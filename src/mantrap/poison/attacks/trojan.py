@@ -178,7 +178,8 @@ class Trojan:
             clean_digest=images.digest(),
             poisoned_digest=training.digest(),
         )
-        return Implanted(trained.model, truth, {f"0.{name}": tensor for name, tensor in tensors.items()})
+        planted = {f"0.{name}": tensor for name, tensor in tensors.items()}
+        return Implanted(trained.model, truth, planted, trained.record)
 
     def _layers(self, model: Classifier) -> tuple[str, ...]:
         """The layers to retrain: the one that reads the neurons, and those that come after it."""
