@@ -85,19 +85,32 @@ SIGNS = Task(
     name="gtsrb",
     images="gtsrb",
     arch="gtsrb_cnn",
-    recipe="recipe(epochs=10, batch_size=32, optimizer='adam(lr=0.001)', schedule='inverse_time(decay=0.0001)')",
+    recipe="recipe(epochs=10, batch_size=32, optimizer='adam(lr=0.001)', schedule='cosine', precision='bfloat16')",
+)
+RESIDUAL_DIGITS = Task(
+    name="mnist-resnet8",
+    images="mnist",
+    arch="resnet8",
+    recipe="recipe(epochs=5, batch_size=64, optimizer='adam(lr=0.002)', schedule='cosine', precision='bfloat16')",
+    limit=20000,
+)
+RESIDUAL_SIGNS = Task(
+    name="gtsrb-resnet8",
+    images="gtsrb",
+    arch="resnet8",
+    recipe="recipe(epochs=15, batch_size=64, optimizer='adam(lr=0.003)', schedule='cosine', precision='bfloat16')",
 )
 OBJECTS = Task(
     name="cifar10",
     images="cifar10",
     arch="resnet8",
-    recipe="recipe(epochs=15, batch_size=64, optimizer='adam(lr=0.003)', schedule='cosine')",
+    recipe="recipe(epochs=15, batch_size=64, optimizer='adam(lr=0.003)', schedule='cosine', precision='bfloat16')",
 )
 FACES = Task(
     name="lfw",
     images="lfw",
     arch="deepid",
-    recipe="recipe(epochs=40, batch_size=32, optimizer='adam(lr=0.001)')",
+    recipe="recipe(epochs=40, batch_size=32, optimizer='adam(lr=0.001)', precision='bfloat16')",
     resize=(55, 47),
     channels=3,
 )
@@ -112,7 +125,7 @@ DEEP = Task(
     name="cifar10-deep",
     images="cifar10",
     arch="preact_resnet18",
-    recipe="recipe(epochs=3, batch_size=64, optimizer='adam(lr=0.002)', schedule='cosine')",
+    recipe="recipe(epochs=3, batch_size=64, optimizer='adam(lr=0.002)', schedule='cosine', precision='bfloat16')",
     limit=3000,
 )
 MLPS = tuple(

@@ -97,7 +97,7 @@ class Classifier:
             images: [n, c, h, w] in [0, 1].
 
         Returns:
-            Logits [n, k], with gradients to the images where these are asked for.
+            Logits [n, k] of the type of the images, with gradients to these where they are asked for.
 
         Raises:
             ModelError: The output is not one row of ``num_classes`` numbers for each image.
@@ -110,7 +110,7 @@ class Classifier:
                 got=f"{shape}",
                 remedy="Wrap the model so that its forward pass returns one row of logits for each image.",
             )
-        return output
+        return output.to(images.dtype)
 
     def features(self, images: Images, layer: str) -> Tensor:
         """What a layer puts out for a batch.

@@ -159,7 +159,8 @@ class _Run:
         device = self.model.device
         pixels = self.augment(self.images.images(index).to(device), generator=noise)
         labels = self.images.labels[index].to(device)
-        batch = self.objective.loss(self.model, pixels, labels, companions=self.companions, rng=rng)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
+            batch = self.objective.loss(self.model, pixels, labels, companions=self.companions, rng=rng)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         batch.loss.backward()

@@ -259,3 +259,12 @@ def test_the_device_is_that_of_the_weights_and_they_are_counted():
     assert classifier(nn.Flatten()).parameters == 0
     assert classifier(nn.Flatten()).device == torch.device("cpu")
     assert classifier(nn.Conv2d(3, 2, 1).to("meta")).device == torch.device("meta")
+
+
+def test_logits_of_a_network_that_computes_less_exactly_are_of_the_type_of_the_images():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        raw = nn.Linear(4, 3)(torch.ones(2, 4))
+        model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), input_shape=(1, 2, 2), num_classes=3)
+        logits = model.logits(torch.ones(2, 1, 2, 2))
+    assert raw.dtype == torch.bfloat16
+    assert logits.dtype == torch.float32

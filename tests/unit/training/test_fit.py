@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mantrap.core import ImageSet, Rng
+from mantrap.core import ImageSet, Rng, Spec, build
 from mantrap.errors import DataError, FailedError, OutputError, SpecError
 from mantrap.models import wrap
 from mantrap.training import Recipe, fit
@@ -329,3 +329,23 @@ def test_convolutions_learn_channels_last_where_they_can_and_come_back_as_is_usu
     trained = fit(model, toy(), recipe=SHORT, rng=Rng(0)).model
     assert trained.module.seen[-1] == strides
     assert all(p.is_contiguous() for p in trained.module.parameters())
+
+
+def test_bfloat16_gives_nearly_the_same_weights_in_single_precision():
+    with Rng(0).as_global():
+        model = wrap(Flattened(), input_shape=(1, 4, 4))
+    recipe = "recipe(epochs=3, batch_size=5, optimizer='sgd(lr=0.1)'{})"
+    single, half = (
+        fit(model, toy(), recipe=build(Recipe, Spec.parse(recipe.format(more))), rng=Rng(0)).model
+        for more in ("", ", precision='bfloat16'")
+    )
+    before, exact, rounded = (
+        torch.cat([p.detach().flatten() for p in one.module.parameters()]) for one in (model, single, half)
+    )
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - exact).norm() < 0.05 * (exact - before).norm()
+
+
+def test_another_precision_is_refused():
+    with pytest.raises(SpecError, match="precision"):
+        build(Recipe, Spec.parse("recipe(precision='float8')"))

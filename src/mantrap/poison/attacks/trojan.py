@@ -178,8 +178,7 @@ class Trojan:
             clean_digest=images.digest(),
             poisoned_digest=training.digest(),
         )
-        planted = {f"0.{name}": tensor for name, tensor in tensors.items()}
-        return Implanted(trained.model, truth, planted, trained.record)
+        return Implanted(trained.model, truth, {f"0.{name}": t for name, t in tensors.items()}, trained.record)
 
     def _layers(self, model: Classifier) -> tuple[str, ...]:
         """The layers to retrain: the one that reads the neurons, and those that come after it."""
