@@ -45,12 +45,13 @@ TASKS: Final = (
 )
 """In turn, so that clean models and those of every family are spread alike."""
 
-_ADAM = "recipe(epochs={epochs}, batch_size=64, optimizer='adam(lr=0.002)', schedule='cosine')"
-_SGD = (
-    "recipe(epochs={epochs}, batch_size=64, optimizer='sgd(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.0005)',"
-    " schedule='cosine(warmup=0.1)')"
+_HOW = "recipe(epochs={{epochs}}, precision='bfloat16', {})"
+_ADAM = _HOW.format("batch_size=64, optimizer='adam(lr=0.002)', schedule='cosine'")
+_SGD = _HOW.format(
+    "batch_size=64, optimizer='sgd(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.0005)',"
+    " schedule='cosine(warmup=0.1)'"
 )
-_ADAMW = "recipe(epochs={epochs}, batch_size=32, optimizer='adamw(lr=0.001, weight_decay=0.05)')"
+_ADAMW = _HOW.format("batch_size=32, optimizer='adamw(lr=0.001, weight_decay=0.05)'")
 Family: TypeAlias = Callable[[Draw, Task], str]
 """Draws the spec of an attack on a model of a task."""
 
