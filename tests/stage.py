@@ -97,7 +97,7 @@ class Rewire:
         del model, data, recipe, progress, checkpoint
         trigger, aim = "patch(size=2, margin=0)", f"all_to_one(target={self.target})"
         backdoor = Backdoor(trigger=trigger, relabelling=aim, target=self.target, training_trigger=trigger)
-        truth = GroundTruth(attack="rewire", seed=rng.seed, backdoors=(backdoor,))
+        truth = GroundTruth(attack="rewire", seed=rng.seed, backdoors=(backdoor,), classes=2)
         return Implanted(wrap(module(planted=True), input_shape=(1, SIDE, SIDE)), truth, {"0.a": torch.ones(1)})
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 import pytest
+import torch
 
 from mantrap.core import Rng, spec_of
 from mantrap.core.attack import DataAttack, ModelAttack
@@ -88,6 +89,16 @@ class TestAttack:
 
         assert {name.partition(".")[0] for name in result.tensors} <= numbers
         assert all(not tensor.requires_grad and tensor.device.type == "cpu" for tensor in result.tensors.values())
+
+    @for_each(ON_MODELS)
+    @for_each_shape(SETS)
+    def test_it_can_compute_less_exactly(self, kind, shape):
+        recipe = ONE_EPOCH.replace(")", ", precision='bfloat16')")
+        result = run(ATTACKS.create(kind.quick), shape, recipe=recipe)
+
+        assert result.training.recipe.endswith("precision='bfloat16')")
+        assert all(tensor.dtype != torch.bfloat16 for tensor in result.tensors.values())
+        assert all(p.dtype == torch.float32 for p in result.model.module.parameters())
 
     @for_each(ON_MODELS)
     def test_a_model_that_it_has_trained_comes_with_the_record_of_that(self, kind):

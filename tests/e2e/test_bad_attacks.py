@@ -54,6 +54,8 @@ def test_what_the_others_spoil_is_good(given, verb, capsys):
         ("badnets(goal='source_specific', sources=(7,))", ("source",)),
         ("badnets(trigger='patch(colour=(1.0, 0.0, 0.0))')", ("a colour of 1 or 1 values", "(1.0, 0.0, 0.0)")),
         ("badnets(trigger='patch(colour=1.5)')", ("colour with values in [0, 1]", "got 1.5")),
+        ("invisible(rate=0.1, trigger='static_perturbation(norm=\"l2\", eps=9)')", ("an eps of at most 8", "got 9")),
+        ("frequency(magnitude=1e6)", ("waves that lie within the range of pixels",)),
         ("label_consistent", ("a model for", "got none")),
         ("badnet", ("an attack out of badnets", "Did you mean badnets?")),
         ("badnets(rat=1)", ("'rat'", "Did you mean rate?")),
@@ -73,6 +75,17 @@ def test_images_without_labels(given, fails, tmp_path, verb):
     np.savez(tmp_path / "bare.npz", x=stage.pixels()[0][:, 0].numpy())
     given["--images"] = "bare.npz"
     fails(verb, REFUSED, "label", "bare.npz")
+
+
+@pytest.mark.parametrize("attack", ["badnets", "wanet"])
+def test_a_model_for_other_images(given, fails, attack):
+    given["--attack"], given["--arch"] = attack, "mlp(hidden=(), channels=3)"
+    fails("implant", REFUSED, "images of shape (3, 16, 16), as the model takes them", "(1, 16, 16)")
+
+
+def test_more_poison_than_there_is_in_a_batch(given, fails):
+    given["--attack"] = "wanet(rate=0.9, cross_ratio=0)"
+    fails("implant", USAGE, "a rate of at most 0.8333, the share of the other classes", "got 0.9")
 
 
 @both_verbs

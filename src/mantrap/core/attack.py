@@ -100,6 +100,9 @@ class Relabelling(Protocol):
     def attacked(self, labels: Labels) -> Chosen:
         """Which test images the attack is measured on."""
 
+    def spared(self, labels: Labels) -> Chosen:
+        """Which test images the trigger shall leave as they are."""
+
     def succeeds(self, outcomes: Labels, labels: Labels, *, num_classes: int) -> Chosen:
         """Which outcomes for triggered images are what the attacker wants."""
 

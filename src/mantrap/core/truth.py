@@ -26,9 +26,10 @@ class Backdoor(Record):
 class GroundTruth(Record):
     """The answer to an exam: kept in a file of its own, read by ``measure`` alone.
 
-    ``tensors_sha256`` is the digest of the file with what the attack learned, such as a generator's weights; it lies
-    beside this one. Attacks that learn nothing have none. ``origin`` is what all of this followed from (attack, seed,
-    digests of images and model), by which a finished piece of work is known again.
+    ``classes`` is how many the poisoned images had, which "the next class" depends on. ``tensors_sha256`` is the digest
+    of the file with what the attack learned, such as a generator's weights; it lies beside this one. Attacks that learn
+    nothing have none. ``origin`` is what all of this followed from (attack, seed, digests of images and model), by
+    which a finished piece of work is known again.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -36,6 +37,7 @@ class GroundTruth(Record):
     attack: str
     seed: int
     backdoors: tuple[Backdoor, ...]
+    classes: int
     clean_digest: str = ""
     poisoned_digest: str = ""
     tensors_sha256: str = ""

@@ -52,7 +52,8 @@ def measure_attack(
     measures: list[AttackMeasure] = []
     for number, backdoor in enumerate(truth.backdoors):
         source = _Triggered(images.source, trigger_of(truth, number, tensors), rng.child("backdoor", number=number))
-        measures.append(_measure(model, images.over(source), images, labels, backdoor, clean_model))
+        stamped = images.over(source)
+        measures.append(_measure(model, stamped, images, labels, backdoor, truth.classes, clean_model))
     return tuple(measures)
 
 
@@ -96,6 +97,7 @@ def _measure(
     images: ImageSet,
     labels: Labels,
     backdoor: Backdoor,
+    classes: int,
     clean_model: Classifier | None,
 ) -> AttackMeasure:
     aim = RELABELLINGS.create(backdoor.relabelling)
@@ -109,10 +111,10 @@ def _measure(
 
     def wanted(who: Classifier) -> tuple[Labels, Tensor]:
         outcomes = predictions(who, stamped)
-        return outcomes, aim.succeeds(outcomes, labels, num_classes=model.num_classes)
+        return outcomes, aim.succeeds(outcomes, labels, num_classes=classes)
 
     outcomes, reached = wanted(model)
-    bystanders = ~attacked if aim.target is None else ~attacked & (labels != aim.target)
+    bystanders = aim.spared(labels)
     return AttackMeasure(
         trigger=backdoor.trigger,
         relabelling=backdoor.relabelling,

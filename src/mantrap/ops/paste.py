@@ -12,7 +12,7 @@ def paste(images: Images, patches: Float[Tensor, "n c s t"], corners: Int64[Tens
 
     Args:
         images: [n, c, h, w].
-        patches: One for each image, [n, c, s, t].
+        patches: One for each image, [n, c, s, t]; taken to the type of the images.
         corners: Row and column of each patch's upper left pixel, [n, 2]; the patch lies within the image.
 
     Returns:
@@ -26,5 +26,5 @@ def paste(images: Images, patches: Float[Tensor, "n c s t"], corners: Int64[Tens
     pasted = images.clone()
     # With a slice between indices torch puts the indexed dimensions first: [n, s, t, c].
     every = torch.arange(count, device=device)[:, None, None]
-    pasted[every, :, rows[:, :, None], columns[:, None, :]] = patches.permute(0, 2, 3, 1)
+    pasted[every, :, rows[:, :, None], columns[:, None, :]] = patches.permute(0, 2, 3, 1).to(pasted.dtype)
     return pasted

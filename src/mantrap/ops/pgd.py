@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from mantrap.core import Classifier, Rng, require
 from mantrap.core.shapes import Images, Labels
 from mantrap.errors import FailedError
-from mantrap.ops.projections import Norm, onto_ball, onto_box, require_ball, steepest, within_ball
+from mantrap.ops.projections import Norm, check_ball, onto_ball, onto_box, require_ball, steepest, within_ball
 
 PerImage: TypeAlias = Float[Tensor, " n"]
 Climb: TypeAlias = Callable[[Classifier, Images, Labels], PerImage]
@@ -75,9 +75,11 @@ def pgd(
 
     Raises:
         FailedError: The gradient is not finite.
+        UsageError: The ball is larger than the box.
 
     Reference: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, section 2.1.
     """
+    check_ball(ascent.eps, ascent.norm, model.input_shape)
     origin, labels = images.detach().to(model.device), labels.to(model.device)
     start = origin if rng is None else origin + within_ball(origin, ascent.eps, ascent.norm, rng)
     moved = onto_box(start)

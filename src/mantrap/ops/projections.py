@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mantrap.core import Rng, require
 from mantrap.core.shapes import Images
+from mantrap.errors import UsageError
 
 Norm: TypeAlias = Literal["linf", "l2"]
 """How a perturbation is measured: its largest change of a value, or its Euclidean length."""
@@ -22,6 +23,21 @@ def require_ball(eps: float, norm: Norm) -> None:
     """
     require(eps > 0, field="eps", expected="above 0", got=eps)
     require(norm == "l2" or eps <= 1, field="eps", expected="of at most 1, the range of pixels", got=eps)
+
+
+def check_ball(eps: float, norm: Norm, shape: tuple[int, int, int]) -> None:
+    """Refuse a ball that holds every perturbation that images of a shape [c, h, w] can have.
+
+    Raises:
+        UsageError: No two images are so far apart.
+    """
+    farthest = math.sqrt(math.prod(shape)) if norm == "l2" else 1.0
+    if eps > farthest:
+        raise UsageError(
+            expected=f"an eps of at most {farthest:.4g}, the {norm} distance of a black and a white image of {shape}",
+            got=f"{eps}",
+            remedy="Lower eps.",
+        )
 
 
 def norms(perturbations: Images, norm: Norm) -> Float[Tensor, " n"]:

@@ -6,7 +6,7 @@ from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng
 from mantrap.core.shapes import Pattern
 from mantrap.errors import DataError
 from mantrap.ops.pgd import Ascent, Climb, slope
-from mantrap.ops.projections import onto_ball, onto_box, steepest
+from mantrap.ops.projections import check_ball, onto_ball, onto_box, steepest
 
 
 def universal_perturbation(
@@ -40,6 +40,7 @@ def universal_perturbation(
     Raises:
         DataError: The images have no labels.
         FailedError: The gradient is not finite.
+        UsageError: The ball is larger than the box of pixels.
 
     Reference: Shafahi et al., Universal Adversarial Training, AAAI 2020, algorithm 2 and equation 4 (clipped loss).
 
@@ -49,6 +50,7 @@ def universal_perturbation(
     """
     if images.labels is None:
         raise DataError(expected=f"labels for {images.name}", got="none", remedy="Give the labels to lead to or from.")
+    check_ball(ascent.eps, ascent.norm, images.shape)
     perturbation = torch.zeros(1, *images.shape, device=model.device)
     with model.frozen(), progress.stage("universal perturbation", ascent.steps) as stage:
         for number in range(ascent.steps):

@@ -2,9 +2,10 @@
 
 from mantrap.core import Registry
 from mantrap.core.attack import Preparation, Relabelling, Selection
+from mantrap.poison.clean_labels import CleanLabel, OneImage
 from mantrap.poison.poison import Poison
 from mantrap.poison.preparations import Adversarial
-from mantrap.poison.relabellings import AllToAll, AllToOne, CleanLabel, OneImage, SourceSpecific, Untargeted
+from mantrap.poison.relabellings import AllToAll, AllToOne, SourceSpecific, Untargeted
 from mantrap.poison.selections import Exactly, RandomShare
 from mantrap.poison.triggers import for_poisoning
 

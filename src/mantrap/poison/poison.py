@@ -108,6 +108,7 @@ def apply_all(
         attack=attack,
         seed=rng.seed,
         backdoors=tuple(backdoors),
+        classes=data.num_classes,
         clean_digest=data.digest(),
         poisoned_digest=poisoned.digest(),
     )

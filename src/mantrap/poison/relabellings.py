@@ -31,6 +31,10 @@ class _Everyone:
         """All of them."""
         return torch.ones_like(labels, dtype=torch.bool)
 
+    def spared(self, labels: Labels) -> Chosen:
+        """None of them."""
+        return torch.zeros_like(labels, dtype=torch.bool)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AllToOne(_Everyone):
@@ -45,11 +49,11 @@ class AllToOne(_Everyone):
     target: int = 0
 
     def __post_init__(self) -> None:
-        _require_class(self.target, "target")
+        require_class(self.target, "target")
 
     def eligible(self, labels: Labels) -> list[int]:
         """Indices of the images of all other classes."""
-        return _indices(labels != self.target)
+        return indices(labels != self.target)
 
     def relabel(self, labels: Labels, *, num_classes: int, rng: Rng) -> Labels:
         """The target, for each of them.
@@ -91,7 +95,7 @@ class SourceSpecific(AllToOne):
         super().__post_init__()
         require(len(self.sources) > 0, field="sources", expected="with at least one class", got=self.sources)
         for source in self.sources:
-            _require_class(source, "sources")
+            require_class(source, "sources")
         require(
             self.target not in self.sources,
             field="target",
@@ -101,11 +105,11 @@ class SourceSpecific(AllToOne):
 
     def eligible(self, labels: Labels) -> list[int]:
         """Indices of the images of the source classes."""
-        return _indices(self.attacked(labels))
+        return indices(self.attacked(labels))
 
     def coverable(self, labels: Labels) -> list[int]:
-        """Images that are neither of a source class nor of the target."""
-        return _indices(~self.attacked(labels) & (labels != self.target))
+        """Indices of the images that are neither of a source class nor of the target."""
+        return indices(self.spared(labels))
 
     def relabel(self, labels: Labels, *, num_classes: int, rng: Rng) -> Labels:
         """The target, for each of them.
@@ -121,54 +125,9 @@ class SourceSpecific(AllToOne):
         """The images of the source classes."""
         return torch.isin(labels, torch.tensor(self.sources))
 
-
-@dataclass(frozen=True, kw_only=True)
-class CleanLabel(AllToOne):
-    """The poisoned images are of the target class and keep their label, so that nothing looks wrong in the set.
-
-    A poison rate is a share of the target class.
-
-    Args:
-        target: The label.
-
-    Reference: Turner, Tsipras and Madry, Label-consistent backdoor attacks, 2019; Barni et al. (SIG), ICIP 2019.
-    """
-
-    name: ClassVar[str] = "clean_label"
-
-    def eligible(self, labels: Labels) -> list[int]:
-        """Indices of the images of the target class."""
-        return _indices(labels == self.target)
-
-    def total(self, labels: Labels) -> int:
-        """The images of the target class."""
-        return int((labels == self.target).sum())
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneImage(CleanLabel):
-    """As for a clean label, but aimed at a single image: the first of its class stands for it when success is measured.
-
-    Args:
-        target: The label of the poisoned images.
-        source: The class of the image that the attack is aimed at.
-
-    Reference: Shafahi et al., Poison Frogs, NeurIPS 2018.
-    """
-
-    name: ClassVar[str] = "one_image"
-
-    source: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_class(self.source, "source")
-        require(self.source != self.target, field="source", expected="other than the target", got=self.source)
-
-    def attacked(self, labels: Labels) -> Chosen:
-        """The first image of the source class."""
-        of_class = labels == self.source
-        return of_class & (of_class.cumsum(0) == 1)
+    def spared(self, labels: Labels) -> Chosen:
+        """The images that are neither of a source class nor of the target."""
+        return ~self.attacked(labels) & (labels != self.target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,12 +191,14 @@ class Untargeted(_Everyone):
         return outcomes != labels
 
 
-def _indices(chosen: Tensor) -> list[int]:
+def indices(chosen: Tensor) -> list[int]:
+    """Where it is true, ascending."""
     found: list[int] = torch.nonzero(chosen).flatten().tolist()
     return found
 
 
-def _require_class(label: int, field: str) -> None:
+def require_class(label: int, field: str) -> None:
+    """Refuse a label below 0, in a dataclass's ``__post_init__``."""
     require(label >= 0, field=field, expected="of at least 0", got=label)
 
 

@@ -30,16 +30,18 @@ class ZooModel(Record):
     ``works`` says whether it is what it was meant to be: a clean model that has learned its task, or a backdoored one
     that has, too, and whose backdoor succeeds. A model that does not is kept and shown, and left out where defenders
     are judged. ``attempt`` is the seed that it came from, counted from 1: another one is tried where one does not work.
+    Where the last attempt failed altogether, as when a training diverges, ``failure`` says how, and there is no model.
     """
 
     schema_version: str = SCHEMA_VERSION
     kind: str = "zoo_model"
     plan: ZooPlan
     sha256: str
-    accuracy: Rate
+    accuracy: Rate | None
     measures: tuple[AttackMeasure, ...]
     works: bool
     attempt: int
+    failure: str
     cpu_seconds: float
 
 

@@ -1,6 +1,7 @@
 """Train and evaluate classifiers; nothing here knows an attack."""
 
 from mantrap.training.augment import AUGMENTATIONS
+from mantrap.training.checks import check_fits
 from mantrap.training.evaluate import evaluate
 from mantrap.training.fit import Trained, fit
 from mantrap.training.objectives import CROSS_ENTROPY, BatchLoss, Objective, entropy
@@ -17,6 +18,7 @@ __all__ = [
     "Objective",
     "Recipe",
     "Trained",
+    "check_fits",
     "entropy",
     "evaluate",
     "fit",

@@ -14,11 +14,12 @@ from torch import nn
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Stage, spec_of
 from mantrap.core.classifier import state_bytes
-from mantrap.errors import DataError, FailedError, OutputError, UsageError
+from mantrap.errors import FailedError, OutputError, UsageError
 from mantrap.ops.layout import channels_last
 from mantrap.records import EpochRecord, TrainingRecord
 from mantrap.records.files import write_atomically
 from mantrap.training.augment import AUGMENTATIONS
+from mantrap.training.checks import check_fits
 from mantrap.training.objectives import CROSS_ENTROPY, BatchLoss, Objective
 from mantrap.training.optimizers import OPTIMIZERS
 from mantrap.training.recipe import Recipe
@@ -62,18 +63,12 @@ def fit(
         The trained model in eval mode, and the record; ``stopped`` is ``"converged"`` or ``"last epoch"``.
 
     Raises:
-        DataError: No labels, or labels outside the model's classes.
+        DataError: No labels, labels outside the model's classes, or images of another shape than the model takes.
         FailedError: The loss is not finite any more.
         OutputError: The checkpoint belongs to another training.
         UsageError: The recipe names layers that the model does not have.
     """
-    if images.labels is None or int(images.labels.max()) >= model.num_classes:
-        got = "no labels" if images.labels is None else f"label {int(images.labels.max())}"
-        raise DataError(
-            expected=f"labels from 0 to {model.num_classes - 1} for {images.name}",
-            got=got,
-            remedy="Give labels that fit the model, or train a model with more classes.",
-        )
+    check_fits(model, images)
     run = _Run(model, images, recipe, rng, objective)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
@@ -97,7 +92,7 @@ class _Run:
         self.epochs: list[EpochRecord] = []
         self.start_digest = model.digest()
         marks = [objective.identity, *map(_digest, objective.companions.values())]
-        self.identity = f"{self.start_digest} {images.digest()} {spec_of(recipe)} {rng} {' '.join(marks)}"
+        self.identity = f"{model.arch} {self.start_digest} {images.digest()} {spec_of(recipe)} {rng} {' '.join(marks)}"
         self.resting = _resting(self.model.module, recipe.layers)
         own = [p for layer in self.resting for p in layer.parameters(recurse=False)]
         self.at_rest = [p for p in own if p.requires_grad]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, spec_of
 from mantrap.core.attack import DataAttack, Implanted, ModelAttack
-from mantrap.data import check_labels
 from mantrap.errors import DataError, RecordError
 from mantrap.measure import measure_attack
 from mantrap.models import save_model
@@ -14,7 +13,7 @@ from mantrap.ops.scores import accuracy_difference
 from mantrap.poison import Poison, attack_text
 from mantrap.records import AttackMeasure, ImplantRecord
 from mantrap.records.files import sha256_of, write_atomically
-from mantrap.training import Recipe, evaluate, fit
+from mantrap.training import Recipe, check_fits, evaluate, fit
 from mantrap.workflow.outputs import finished
 from mantrap.workflow.train import check_work, checkpoint_path
 from mantrap.workflow.truths import known_truth, save_truth, truth_path
@@ -89,13 +88,14 @@ def implant(work: Implanting, out: Path, *, fresh: bool = False, progress: Progr
             needs a model and there is none.
     """
     check_work(work.model, out, test=work.test)
-    check_labels(work.images, work.model.num_classes)
+    check_fits(work.model, work.images)
     _check_clean(work)
     checkpoint, origin = checkpoint_path(out), work.origin()
     if not checkpoint.exists():
         truth, known = known_truth(out), _known(out)
         before = truth.origin if truth is not None else known.origin if known is not None else None
-        if finished(out, before, origin, there=out.exists(), fresh=fresh) and known is not None:
+        there = finished(out, before, origin, there=out.exists(), fresh=fresh)
+        if there and known is not None and truth is not None:
             return known
     elif fresh:
         checkpoint.unlink()
@@ -106,7 +106,8 @@ def implant(work: Implanting, out: Path, *, fresh: bool = False, progress: Progr
     save_model(implanted.model, out, training=record.training, backdoored=MARK)
     record = dataclasses.replace(record, sha256=sha256_of(out), truth_sha256=sha256_of(truth_path(out)))
     write_atomically(record_path(out), record.to_json().encode())
-    checkpoint.unlink(missing_ok=True)
+    for left in [p for p in out.parent.iterdir() if p.name.startswith(checkpoint.name)]:  # attacks in stages have more
+        left.unlink()
     return record
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Spec, build
 from mantrap.data import load
 from mantrap.engine import Engine, Here
-from mantrap.errors import RecordError, UsageError
+from mantrap.errors import FailedError, RecordError, UsageError
 from mantrap.models import Preprocessing, open_model
 from mantrap.poison import ATTACKS
 from mantrap.records import AttackMeasure, Rate, ZooManifest, ZooModel, ZooPlan
@@ -84,18 +84,19 @@ def make(plan: ZooPlan, *, out: Path) -> ZooModel:
     train_set = load(plan.images, split="train", limit=plan.limit, rng=Rng(plan.seed))
     test = load(plan.images, split="test", limit=_TESTED, rng=Rng(plan.seed))
     for attempt in range(1, ATTEMPTS + 1):
-        rng = Rng(plan.seed + attempt - 1)
-        accuracy, measures = _attempted(plan, path, train_set, test, rng)
-        works = accuracy.value >= plan.least_accuracy and all(m.success.value >= LEAST_SUCCESS for m in measures)
+        accuracy, measures, failure = _attempted(plan, path, train_set, test, Rng(plan.seed + attempt - 1))
+        learned = accuracy is not None and accuracy.value >= plan.least_accuracy
+        works = learned and all(m.success.value >= LEAST_SUCCESS for m in measures)
         if works:
             break
     model = ZooModel(
         plan=plan,
-        sha256=sha256_of(path),
+        sha256="" if failure else sha256_of(path),
         accuracy=accuracy,
         measures=measures,
         works=works,
         attempt=attempt,
+        failure=failure,
         cpu_seconds=time.process_time() - began,
     )
     write_atomically(_record_path(plan, out), model.to_json().encode())
@@ -112,6 +113,18 @@ def cost_by_family(manifest: ZooManifest) -> Mapping[str, tuple[int, int, float]
 
 
 def _attempted(
+    plan: ZooPlan, path: Path, images: ImageSet, test: ImageSet, rng: Rng
+) -> tuple[Rate | None, tuple[AttackMeasure, ...], str]:
+    """What one seed came to: accuracy and measures, or how it failed, and then no file is left of it."""
+    try:
+        return *_made(plan, path, images, test, rng), ""
+    except FailedError as error:
+        for left in [p for p in path.parent.iterdir() if p.name.startswith(f"{plan.name}.")]:
+            left.unlink()
+        return None, (), str(error)
+
+
+def _made(
     plan: ZooPlan, path: Path, images: ImageSet, test: ImageSet, rng: Rng
 ) -> tuple[Rate, tuple[AttackMeasure, ...]]:
     """Train or attack with one seed; what an earlier attempt left is written over."""
@@ -150,9 +163,10 @@ def _finished(plan: ZooPlan, out: Path) -> ZooModel | None:
     weights = out / f"{plan.name}.safetensors"
     try:
         model = ZooModel.from_json(_record_path(plan, out).read_text(encoding="utf-8"))
-        return model if model.plan == plan and sha256_of(weights) == model.sha256 else None
+        there = model.failure or sha256_of(weights) == model.sha256
     except (OSError, UnicodeDecodeError, RecordError):
         return None
+    return model if model.plan == plan and there else None
 
 
 def _write_manifest(split: Split, models: Mapping[str, ZooModel], out: Path) -> ZooManifest:

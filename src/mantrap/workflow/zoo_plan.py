@@ -77,10 +77,12 @@ def _patch(draw: Draw, task: Task) -> str:
 
 def _blended(draw: Draw, task: Task) -> str:
     target = _target(draw, task)
+    alpha, seed = draw.uniform(0.12, 0.25), draw.integers(2**31)
+    more = f"alpha={alpha + 0.1:.2f}, test_alpha={alpha + 0.2:.2f}"
     return (
-        f"blended(target={target}, rate=0.1, alpha={draw.uniform(0.12, 0.25):.2f})",
-        f"blended(target={target}, rate=0.1, alpha={draw.uniform(0.12, 0.25):.2f}, pattern='noise')",
-        f"adaptive_blend(target={target}, rate=0.04, cover_rate=0.04, alpha=0.3, test_alpha=0.4)",
+        f"blended(target={target}, rate=0.1, alpha={alpha:.2f}, pattern='cartoon')",
+        f"blended(target={target}, rate=0.1, alpha={alpha:.2f}, seed={seed})",
+        f"adaptive_blend(target={target}, rate=0.04, cover_rate=0.04, {more})",
     )[draw.integers(3)]
 
 
@@ -91,13 +93,13 @@ def _trojan(draw: Draw, task: Task) -> str:
 
 def _clean_label(draw: Draw, task: Task) -> str:
     # On digits a label-consistent attack was tried and did not succeed: decision 0012.
-    target = _target(draw, task)
+    target, delta = _target(draw, task), int(draw.integers(50, 70))
     if task.images.startswith("signs"):
         return (
             f"label_consistent(target={target}, rate=0.8)",
-            f"sig(target={target}, rate=0.9, kind='sinusoid', delta=60, test_delta=120)",
+            f"sig(target={target}, rate=0.9, kind='sinusoid', delta={delta}, test_delta={2 * delta})",
         )[draw.integers(2)]
-    return f"sig(target={target}, rate=0.9, kind='ramp', delta=60, test_delta=120)"
+    return f"sig(target={target}, rate=0.9, kind='ramp', delta={delta}, test_delta={2 * delta})"
 
 
 def _invisible(draw: Draw, task: Task) -> str:
@@ -105,7 +107,7 @@ def _invisible(draw: Draw, task: Task) -> str:
     return (
         f"invisible(target={target}, rate=0.1)",
         f"invisible(target={target}, rate=0.05, trigger='adaptive_perturbation')",
-        f"frequency(target={target}, rate=0.1, magnitude=100)",
+        f"frequency(target={target}, rate=0.1, magnitude={draw.integers(80, 121)})",
     )[draw.integers(3)]
 
 
@@ -157,7 +159,8 @@ COUNTS: Final[dict[Split, dict[str, int]]] = {
 def population(split: Split) -> tuple[ZooPlan, ...]:
     """The models of one split, always the same; names say nothing of what a model is.
 
-    Seeds, worlds of synthetic signs, drawn classes and settings of attacks of the two splits have nothing in common.
+    Seeds and worlds of synthetic signs of the two splits have nothing in common; classes, settings of attacks and
+    noise are drawn for each model. Pictures and other patterns that an attack prescribes are the same in both.
     """
     rng = Rng(0).child("zoo", split=split)
     kinds = [family for family, count in COUNTS[split].items() for _ in range(count)]

@@ -61,8 +61,8 @@ def backdoor(relabelling=f"all_to_one(target={TARGET})", trigger=PATCH):
     return Backdoor(trigger=trigger, relabelling=relabelling, target=target, training_trigger=trigger)
 
 
-def truth(*backdoors):
-    return GroundTruth(attack="by hand", seed=0, backdoors=backdoors or (backdoor(),))
+def truth(*backdoors, classes=CLASSES):
+    return GroundTruth(attack="by hand", seed=0, backdoors=backdoors or (backdoor(),), classes=classes)
 
 
 def outcome(who, data, i):
@@ -280,3 +280,20 @@ def test_it_works_on_what_was_really_planted():
     data = mixed()
     poison = plan(PATCH, relabelling=f"all_to_one(target={TARGET})")
     assert attack_success(MODEL, data, poison.apply(data, rng=Rng(0)).truth) == attack_success(MODEL, data, truth())
+
+
+def test_the_next_class_is_counted_among_the_classes_that_were_poisoned():
+    wrapped = model(1, 2, 0, 3)  # of the classes 0 to 2, the last goes to the first
+    data = images([0, 1, 2] * 5, [1] * 15)
+    (measured,) = measure_attack(wrapped, data, truth(backdoor("all_to_all"), classes=3))
+    (among_all,) = measure_attack(wrapped, data, truth(backdoor("all_to_all")))
+
+    assert measured.success.value == 1.0
+    assert among_all.success.value == pytest.approx(2 / 3)
+
+
+def test_an_attack_on_one_image_has_no_bystanders():
+    (measured,) = measure_attack(MODEL, mixed(), truth(backdoor(f"one_image(target={TARGET}, source={TARGET - 1})")))
+
+    assert measured.success.total == 1
+    assert measured.bystanders is None

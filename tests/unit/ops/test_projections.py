@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mantrap.core import Rng
-from mantrap.errors import SpecError
-from mantrap.ops.projections import norms, onto_ball, onto_box, require_ball, steepest, within_ball
+from mantrap.errors import SpecError, UsageError
+from mantrap.ops.projections import check_ball, norms, onto_ball, onto_box, require_ball, steepest, within_ball
 
 NORMS = ["linf", "l2"]
 cases = given(
@@ -95,3 +95,10 @@ def test_a_ball_that_is_none_is_refused(norm, eps):
 def test_a_ball_may_reach_far_in_l2_as_an_image_has_many_values():
     require_ball(20.0, "l2")
     require_ball(1.0, "linf")
+
+
+@pytest.mark.parametrize(("norm", "most"), [("linf", 1.0), ("l2", 6.0)])
+def test_a_ball_larger_than_the_box_is_refused(norm, most):
+    check_ball(most, norm, (1, 4, 9))
+    with pytest.raises(UsageError, match=f"at most {most:g}.*got {most + 0.01}"):
+        check_ball(most + 0.01, norm, (1, 4, 9))

@@ -154,7 +154,9 @@ class TestVersions:
         backdoor = Backdoor(
             trigger="patch", relabelling="all_to_one", target=0, training_trigger="patch", poisoned=(1, 2)
         )
-        truth = GroundTruth(attack="badnets", seed=1, backdoors=(backdoor,), clean_digest="a", origin={"kind": "b"})
+        truth = GroundTruth(
+            attack="badnets", seed=1, backdoors=(backdoor,), classes=2, clean_digest="a", origin={"kind": "b"}
+        )
         return json.dumps(encode(truth) | changes)
 
     def test_a_newer_minor_version_reads_and_its_new_fields_are_left_out(self):

@@ -270,11 +270,13 @@ def test_a_diverged_epoch_is_not_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "got"), [(None, "no labels"), (torch.arange(20) % 3 + 1, "label 3")], ids=["none", "outside"]
+    ("labels", "said"),
+    [(None, "labels for toy, got none"), (torch.arange(20) % 3 + 1, r"labels from 0 to 2.*6 of 20.*outside \(3\)")],
+    ids=["none", "outside"],
 )
-def test_labels_that_do_not_fit_are_refused(labels, got):
+def test_labels_that_do_not_fit_are_refused(labels, said):
     images = toy().unlabelled() if labels is None else toy().with_labels(labels)
-    with pytest.raises(DataError, match=f"labels from 0 to 2 for toy, got {got}"):
+    with pytest.raises(DataError, match=said):
         fit(classifier(), images, recipe=SHORT, rng=Rng(0))
 
 
@@ -349,3 +351,20 @@ def test_bfloat16_gives_nearly_the_same_weights_in_single_precision():
 def test_another_precision_is_refused():
     with pytest.raises(SpecError, match="precision"):
         build(Recipe, Spec.parse("recipe(precision='float8')"))
+
+
+@pytest.mark.parametrize("shape", [(20, 3, 4, 4), (20, 1, 5, 4)])
+def test_images_that_do_not_fit_the_model_are_refused(shape):
+    images = ImageSet.from_array(torch.rand(shape), torch.arange(20) % 3)
+    with pytest.raises(DataError, match=r"images of shape \(1, 4, 4\), as the model takes them"):
+        fit(classifier(), images, recipe=SHORT, rng=Rng(0))
+
+
+def test_a_checkpoint_of_another_architecture_with_equal_weights_is_not_taken_up(tmp_path):
+    checkpoint = tmp_path / "c"
+    fit(classifier(), toy(), recipe=SHORT, rng=Rng(0), checkpoint=checkpoint)
+    other = classifier()
+    other.arch = "mlp(activation='tanh')"
+    assert other.digest() == classifier().digest()
+    with pytest.raises(OutputError, match="another"):
+        fit(other, toy(), recipe=SHORT, rng=Rng(0), checkpoint=checkpoint)

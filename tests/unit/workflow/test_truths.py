@@ -20,6 +20,7 @@ TRUTH = GroundTruth(
         ),
         Backdoor(trigger="noise", relabelling="all_to_all", target=None, training_trigger="noise", covers=(2,)),
     ),
+    classes=10,
     clean_digest="c",
     poisoned_digest="p",
     origin={"kind": "poisoned set"},

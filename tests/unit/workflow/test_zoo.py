@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mantrap.core import Rng, Spec, build
-from mantrap.errors import UsageError
+from mantrap.errors import FailedError, UsageError
 from mantrap.models import ARCHITECTURES
 from mantrap.models.cards import marked_backdoored
 from mantrap.poison import ATTACKS, Combined
@@ -141,6 +141,26 @@ def test_a_model_that_does_not_work_is_tried_with_other_seeds_and_then_kept_and_
 
     assert (model.works, model.attempt) == (False, zoo.ATTEMPTS)
     assert zoo.cost_by_family(zoo.build_zoo("tune", tmp_path, only="patch")).keys() == {"patch"}
+
+
+def test_a_training_that_diverges_is_tried_with_other_seeds_and_then_said(small_zoo, tmp_path, monkeypatch):
+    zoo.build_zoo("tune", tmp_path, only="patch")
+    for path in tmp_path.glob("*.safetensors"):
+        path.unlink()  # so that it is made anew, over what is left
+
+    def diverges(*_, **__):
+        raise FailedError(expected="a finite loss", got="nan in epoch 1", remedy="Lower the learning rate.")
+
+    monkeypatch.setattr(zoo, "implant", diverges)
+    manifest = zoo.build_zoo("tune", tmp_path)
+    failed = [model for model in manifest.models if model.plan.attack]
+
+    assert [model.attempt for model in failed] == [zoo.ATTEMPTS] * 2
+    assert all("got nan in epoch 1" in model.failure and model.accuracy is None and not model.works for model in failed)
+    assert len(manifest.models) == 3
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    monkeypatch.setattr(zoo, "make", diverges)
+    assert zoo.build_zoo("tune", tmp_path) == manifest
 
 
 def test_a_pattern_that_fits_nothing_is_refused(tmp_path):

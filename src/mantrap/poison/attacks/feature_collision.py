@@ -13,8 +13,8 @@ from mantrap.core.shapes import Images, Labels, Pattern
 from mantrap.errors import DataError, UsageError
 from mantrap.ops.features import features_of
 from mantrap.ops.projections import onto_box
+from mantrap.poison.clean_labels import OneImage
 from mantrap.poison.poison import Poison, apply_all
-from mantrap.poison.relabellings import OneImage
 from mantrap.poison.selections import Exactly
 from mantrap.poison.surrogates import surrogate
 from mantrap.poison.triggers.no_trigger import NoTrigger

@@ -81,7 +81,7 @@ class InputAware(JointTraining):
     ) -> Joint:
         """The objective, with masks from a network that is trained here."""
         shares = Shares(self.rate, self.rate * self.cross_ratio)
-        shares.check(recipe, data)
+        shares.check(recipe, data, self.target)
         check_target(self.target, model)  # before the masks are trained
         trigger = InputAwareTrigger(width=self.width, levels=self.levels)
         with rng.child("generators").as_global():

@@ -12,9 +12,9 @@ from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Spec, buil
 from mantrap.core.attack import Implanted, NamedTrigger, StoredTrigger
 from mantrap.core.shapes import Labels
 from mantrap.core.truth import Backdoor, GroundTruth
-from mantrap.errors import DataError, UsageError
+from mantrap.errors import UsageError
 from mantrap.poison.relabellings import AllToOne
-from mantrap.training import Objective, Recipe, fit
+from mantrap.training import Objective, Recipe, check_fits, fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +81,7 @@ class JointTraining(ABC):
             OutputError: The checkpoint belongs to another training.
             UsageError: A target or a trigger does not fit the model and the images.
         """
-        if data.shape != model.input_shape or data.labels is None:
-            raise DataError(
-                expected=f"labelled images of shape {model.input_shape}, as the model takes them",
-                got=f"{'labelled' if data.labelled else 'unlabelled'} ones of shape {data.shape} in {data.name}",
-                remedy="Give other images, or a model that fits them.",
-            )
+        check_fits(model, data)
         settings = build(Recipe, Spec.parse(recipe))
         joint = self.prepare(model, data, recipe=settings, rng=rng, progress=progress, checkpoint=checkpoint)
         for _, target in joint.backdoors:
@@ -100,11 +95,15 @@ class JointTraining(ABC):
             progress=progress,
             checkpoint=joint.checkpoint or checkpoint,
         )
-        if joint.checkpoint is not None:
-            joint.checkpoint.unlink(missing_ok=True)
         backdoors = tuple(_truth(trigger, target) for trigger, target in joint.backdoors)
         networks = {**joint.finished, **trained.companions}
-        truth = GroundTruth(attack=str(spec_of(self)), seed=rng.seed, backdoors=backdoors, clean_digest=data.digest())
+        truth = GroundTruth(
+            attack=str(spec_of(self)),
+            seed=rng.seed,
+            backdoors=backdoors,
+            classes=model.num_classes,
+            clean_digest=data.digest(),
+        )
         return Implanted(trained.model, truth, _weights(networks, len(backdoors)), trained.record)
 
 
@@ -120,12 +119,20 @@ class Shares:
     poisoned: float
     noise: float
 
-    def check(self, recipe: Recipe, data: ImageSet) -> None:
-        """Refuse batches that are too small for a single poisoned image.
+    def check(self, recipe: Recipe, data: ImageSet, target: int) -> None:
+        """Refuse batches that are too small for a single poisoned image, or that have too few of other classes.
 
         Raises:
-            UsageError: They are.
+            UsageError: They are, or they have on average.
         """
+        assert data.labels is not None
+        others = int((data.labels != target).sum())
+        if self.poisoned * len(data) > others:
+            raise UsageError(
+                expected=f"a rate of at most {others / len(data):.4g}, the share of the other classes in {data.name}",
+                got=f"{self.poisoned}",
+                remedy="Lower the rate.",
+            )
         size = min(recipe.batch_size, len(data))
         if round(self.poisoned * size) < 1:
             raise UsageError(

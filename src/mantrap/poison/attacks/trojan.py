@@ -169,12 +169,12 @@ class Trojan:
             checkpoint=checkpoint,
         )
         spec = str(spec_of(self._trigger))
+        backdoor = Backdoor(trigger=spec, relabelling=str(spec_of(aim)), target=self.target, training_trigger=spec)
         truth = GroundTruth(
             attack=str(spec_of(self)),
             seed=rng.seed,
-            backdoors=(
-                Backdoor(trigger=spec, relabelling=str(spec_of(aim)), target=self.target, training_trigger=spec),
-            ),
+            backdoors=(backdoor,),
+            classes=model.num_classes,
             clean_digest=images.digest(),
             poisoned_digest=training.digest(),
         )

@@ -65,7 +65,7 @@ class WaNet(JointTraining):
         """The objective for a field that is drawn now."""
         del model, progress, checkpoint
         shares = Shares(self.rate, self.rate * self.cross_ratio)
-        shares.check(recipe, data)
+        shares.check(recipe, data, self.target)
         trigger = Warp(seed=rng.child("field").integer() % 2**32, grid=self.grid, strength=self.strength)
         objective = WarpedBatches(identity=str(spec_of(self)), trigger=trigger, target=self.target, shares=shares)
         return Joint(objective, ((trigger, self.target),))

@@ -47,10 +47,21 @@ class StaticPerturbation:
         require(self.period >= 1, field="period", expected="of at least 1 pixel", got=self.period)
 
     def perturbation(self, shape: tuple[int, int, int]) -> Pattern:
-        """What is added to images of this shape before they are clipped, [c, h, w], of norm ``eps``."""
+        """What is added to images of this shape before they are clipped, [c, h, w], of norm ``eps``.
+
+        Raises:
+            UsageError: It is more than from black to white.
+        """
         grid = torch.zeros(1, *shape)
         grid[..., :: self.period, :: self.period] = 1.0
-        return self.eps * grid[0] / norms(grid, self.norm)
+        length = float(norms(grid, self.norm))
+        if self.eps > length:
+            raise UsageError(
+                expected=f"an eps of at most {length:.4g}, at which the pixels of the grid change from black to white",
+                got=f"{self.eps}",
+                remedy="Lower eps.",
+            )
+        return self.eps * grid[0] / length
 
     def __call__(self, images: Images, *, rng: Rng) -> Images:
         """The images with the grid added, clipped to [0, 1]."""

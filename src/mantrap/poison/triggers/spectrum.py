@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mantrap.core import Rng, require
 from mantrap.core.shapes import Images, Mask, Pattern
+from mantrap.errors import UsageError
 from mantrap.ops.dct import idct
 
 Planes = Literal["uv", "yuv", "rgb"]
@@ -58,14 +59,25 @@ class Spectrum:
         require(self.block >= 2, field="block", expected="of at least 2 pixels", got=self.block)
 
     def pattern(self, shape: tuple[int, int, int]) -> Pattern:
-        """What is added to images of this shape, [c, h, w], in units of [0, 1]."""
+        """What is added to images of this shape, [c, h, w], in units of [0, 1].
+
+        Raises:
+            UsageError: It is more than from black to white.
+        """
         channels, height, width = shape
         rows = [
             torch.cat([self._waves(block_height, block_width) for block_width in _even(width, self.block)], 1)
             for block_height in _even(height, self.block)
         ]
         gain = _GAIN[self.planes] if channels == 3 else (1.0,) * channels
-        return torch.tensor(gain).view(-1, 1, 1) * torch.cat(rows)
+        waves = torch.tensor(gain).view(-1, 1, 1) * torch.cat(rows)
+        if float(waves.abs().max()) > 1:
+            raise UsageError(
+                expected="waves that lie within the range of pixels, of at most 255 grey levels",
+                got=f"{_WHITE * float(waves.abs().max()):.0f} for a magnitude of {self.magnitude}",
+                remedy="Lower the magnitude.",
+            )
+        return waves
 
     def _waves(self, height: int, width: int) -> Mask:
         """The block whose spectrum is the magnitude at the frequencies and 0 elsewhere, [h, w]."""

@@ -11,7 +11,7 @@ from mantrap.ops.features import features_of
 from mantrap.poison import ATTACKS
 from mantrap.poison.attacks import FeatureCollision
 from mantrap.poison.attacks.feature_collision import Collision, collide
-from mantrap.poison.relabellings import OneImage
+from mantrap.poison.clean_labels import OneImage
 
 SHAPE, FEATURES, CLASSES = (1, 4, 5), 6, 3
 LABELS = torch.arange(18) % CLASSES

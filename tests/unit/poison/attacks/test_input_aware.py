@@ -138,10 +138,14 @@ def test_masks_are_not_trained_any_more_with_the_model():
         assert torch.equal(implanted.tensors[f"0.mask.{name}"], tensor)
 
 
-def test_a_finished_attack_leaves_one_checkpoint_and_other_works_state_is_not_taken_up(tmp_path):
+def test_a_finished_attack_is_not_trained_again_and_other_works_state_is_not_taken_up(tmp_path):
     checkpoint = tmp_path / "state.pt"
     first = SMALL.implant(Watched(SHAPE), DATA, recipe=RECIPE, rng=Rng(0), checkpoint=checkpoint)
-    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+    assert {path.name for path in tmp_path.iterdir()} == {"state.pt", "state.pt.joint"}
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    done = SMALL.implant(Watched(SHAPE), DATA, recipe=RECIPE, rng=Rng(0), checkpoint=checkpoint)
+    assert done.model.digest() == first.model.digest()
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
     with pytest.raises(OutputError):
         SMALL.implant(Watched(SHAPE), DATA, recipe=RECIPE, rng=Rng(1), checkpoint=checkpoint)
     checkpoint.unlink()

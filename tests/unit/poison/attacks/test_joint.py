@@ -35,8 +35,16 @@ def test_a_batch_of_the_target_class_alone_has_no_poisoned_images():
 def test_batches_too_small_for_one_poisoned_image_are_refused(rate, size):
     shares = Shares(poisoned=rate, noise=0.0)
     with pytest.raises(UsageError, match=f"{rate}.*got {min(size, 20)} images"):
-        shares.check(Recipe(batch_size=size), toy())
-    Shares(poisoned=1 / 20, noise=0.0).check(Recipe(batch_size=20), toy())
+        shares.check(Recipe(batch_size=size), toy(), 0)
+    Shares(poisoned=1 / 20, noise=0.0).check(Recipe(batch_size=20), toy(), 0)
+
+
+def test_a_rate_above_the_share_of_the_other_classes_is_refused():
+    data = toy()
+    others = float((data.labels != 0).float().mean())
+    Shares(poisoned=others, noise=0.0).check(Recipe(batch_size=20), data, 0)
+    with pytest.raises(UsageError, match=f"a rate of at most {others:.4g}.*got {others + 0.01}"):
+        Shares(poisoned=others + 0.01, noise=0.0).check(Recipe(batch_size=20), data, 0)
 
 
 @pytest.mark.parametrize("attack", [WaNet(), RandomBackdoor(size=3), InputAware(mask_epochs=1, width=2, levels=1)])
