@@ -241,8 +241,8 @@ def _weak_and_clean_label() -> list[Row]:
             Row(title=title, task=RESIDUAL_SIGNS, attack=f"{attack}(target=33{settings})")
             for title, attack, settings in (
                 ("sig", "sig", ", rate=0.3, delta=20, test_delta=80"),
-                ("blended", "blended", ""),
-                ("blended-noise", "blended", ", pattern='noise'"),
+                ("blended", "blended", ", pattern='cartoon'"),
+                ("blended-noise", "blended", ""),
                 ("adaptive-blend", "adaptive_blend", ", rate=0.03, cover_rate=0.03"),
                 ("frequency", "frequency", ", magnitude=60"),
                 ("wanet", "wanet", ""),
