@@ -20,6 +20,7 @@ from mantrap.poison import ATTACKS
 from mantrap.records import Rate
 from mantrap.training import Recipe
 from mantrap.workflow.implant import Implanting, implant
+from mantrap.workflow.measure import Clean
 from mantrap.workflow.train import new_classifier, train
 
 RUNS = ROOT / "runs" / "attacks"
@@ -280,7 +281,7 @@ def run(cell: Cell) -> AttackCell:
         rng=rng,
         surrogate=surrogate,
         test=test,
-        clean_model=clean,
+        clean=Clean(clean),
     )
     record = implant(work, RUNS / f"{cell.name}.safetensors", fresh=True, progress=Lines(cell.name))
     assert record.accuracy is not None

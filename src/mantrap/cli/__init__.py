@@ -43,6 +43,10 @@ _VERBS = {
         "Plant a backdoor in a training set; the truth goes into a file of its own.",
     ),
     "implant": ("mantrap.cli.implant:implant", "Make a model with a backdoor, measure it, and save it marked as such."),
+    "measure": (
+        "mantrap.cli.measure:measure",
+        "Say how well the backdoors of a poisoned set work in a model.",
+    ),
     "report": ("mantrap.cli.report:report", "Render the record of a finished audit again."),
     "list": ("mantrap.cli.catalogue:show_list", "Name every detector, attack, trigger, architecture and so on."),
     "explain": ("mantrap.cli.catalogue:explain", "Describe one of them and its options."),

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mantrap.cli.figures import ALREADY, ended, share
+from mantrap.cli.beside import clean_beside, open_beside
+from mantrap.cli.figures import ALREADY, ended, measures, share
 from mantrap.cli.options import Declared, Images, Output, Running, version_of
 from mantrap.cli.progress import watching
 from mantrap.errors import UsageError
 
 if TYPE_CHECKING:
     from mantrap.core import Classifier, ImageSet
-    from mantrap.records import AttackMeasure, ImplantRecord
+    from mantrap.records import ImplantRecord
+    from mantrap.workflow.measure import Clean
 
 
 @Parameter(name="*")
@@ -33,7 +35,9 @@ class Making:
     test: str | None = None
     """Images to measure on; the test split of --images where that is a named set."""
     clean: Path | None = None
-    """A model of the same recipe without the backdoor, to compare with; attacks that need a model take it, too."""
+    """A model of the same recipe without the backdoor, to compare with."""
+    model: Path | None = None
+    """A model of the attacker's, for attacks that need one; where there is none, that of --from or else of --clean."""
 
 
 _DECLARED, _RUNNING = Declared(), Running()
@@ -60,16 +64,16 @@ def implant(
     found = images.load(split="train", seed=running.seed)
     rng = Rng(running.seed)
     model = _start(making, found, declared, running)
-    clean = None if making.clean is None else _clean(making.clean, making.arch, found, declared, running)
+    clean = None if making.clean is None else clean_beside(making.clean, making.arch, found, declared, running)
     work = Implanting(
         attack=attack,
         model=model,
         images=found,
         recipe=recipe,
         rng=rng,
-        surrogate=clean if making.start is None else model,
+        surrogate=_surrogate(making, model, clean, found, declared, running),
         test=images.measured_on(making.test, seed=running.seed),
-        clean_model=clean,
+        clean=clean,
     )
     before = version_of(record_path(output.out))
     record = run(work, output.out, fresh=output.fresh, progress=watching(quiet=running.quiet))
@@ -103,25 +107,20 @@ def _start(making: Making, images: "ImageSet", declared: Declared, running: Runn
     return model
 
 
-def _clean(path: Path, arch: str | None, images: "ImageSet", declared: Declared, running: Running) -> "Classifier":
-    """The model to compare with, as its card says, or else as is said of the other."""
-    from mantrap.models import Preprocessing, open_model  # noqa: PLC0415 - torch
-    from mantrap.models.cards import card_path, marked_backdoored  # noqa: PLC0415 - torch
-
-    if mark := marked_backdoored(path):
-        raise UsageError(
-            expected=f"a model without a backdoor in {path}",
-            got=f"one that says {mark!r}",
-            remedy="Give another --clean.",
-        )
-    carded = card_path(path).is_file()
-    return open_model(
-        path,
-        arch=None if carded else arch,
-        images_shape=images.shape,
-        declared=Preprocessing() if carded else declared.preprocessing(),
-        device=running.device,
-    )
+def _surrogate(
+    making: Making,
+    model: "Classifier",
+    clean: "Clean | None",
+    images: "ImageSet",
+    declared: Declared,
+    running: Running,
+) -> "Classifier | None":
+    """The model that the attacker has: of their own, or the one that is gone on from, or the clean one."""
+    if making.model is not None:
+        return open_beside(making.model, making.arch, images, declared, running)
+    if making.start is not None:
+        return model
+    return None if clean is None else clean.model
 
 
 def _summary(record: "ImplantRecord") -> str:
@@ -132,17 +131,5 @@ def _summary(record: "ImplantRecord") -> str:
         lines.append("Nothing was measured: give --test.")
     else:
         lines.append(f"Accuracy on {record.test_name}: {share(record.accuracy)}")
-    if (change := record.comparison) is not None:
-        interval = f"{100 * change.low:+.2f} to {100 * change.high:+.2f}"
-        lines.append(
-            f"The clean model: {share(change.second)}; difference {100 * change.value:+.2f} points ({interval})"
-        )
-    lines += [_works(backdoor) for backdoor in record.backdoors]
+    lines += measures(record)
     return "\n".join([*lines, "Card and file mark the model as backdoored; the truth lies beside them."])
-
-
-def _works(backdoor: "AttackMeasure") -> str:
-    text = f"{backdoor.trigger}, {backdoor.relabelling}: works on {share(backdoor.success)}"
-    if backdoor.clean_model_success is None:
-        return text
-    return f"{text}; on the clean model {100 * backdoor.clean_model_success.value:.2f} %"

@@ -1,6 +1,6 @@
 """Plain, frozen, torch-free values with a versioned JSON form: what a report is made of."""
 
-from mantrap.records.attacks import AttackMeasure, Difference, ImplantRecord, Stealth
+from mantrap.records.attacks import AttackMeasure, Difference, ImplantRecord, MeasureRecord, Stealth
 from mantrap.records.audit import (
     AuditRecord,
     CheckRecord,
@@ -38,6 +38,7 @@ __all__ = [
     "Example",
     "ImplantRecord",
     "LabelRecord",
+    "MeasureRecord",
     "ModelCard",
     "ModelRecord",
     "NormStatistics",

@@ -50,12 +50,34 @@ class AttackMeasure(Record):
     stealth: Stealth
 
 
+class MeasureRecord(Record):
+    """What the backdoors that a truth speaks of do to a model, whoever trained it.
+
+    ``model`` is a file's name; ``differs`` says in what the clean model of the comparison was trained otherwise than
+    this one, as far as is known.
+    """
+
+    schema_version: str = SCHEMA_VERSION
+    kind: str = "attack_measures"
+    model: str
+    sha256: str
+    attack: str
+    test_name: str
+    test_images: int
+    accuracy: Rate
+    comparison: Difference | None
+    backdoors: tuple[AttackMeasure, ...]
+    differs: tuple[str, ...]
+    versions: dict[str, str]
+
+
 class ImplantRecord(Record):
     """A model that was attacked on purpose: what it was made from, and what it does.
 
     ``origin`` is all that it followed from, by which a finished piece of work is known again; models and images are
     digests there, empty where there was none. ``accuracy`` is on the test images, ``comparison`` has that of the clean
-    model beside it. ``training`` is ``None`` where weights were changed without any.
+    model beside it; ``differs`` says in what that was trained otherwise. ``training`` is ``None`` where weights were
+    changed without any.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -75,3 +97,4 @@ class ImplantRecord(Record):
     truth_sha256: str
     origin: dict[str, str]
     versions: dict[str, str]
+    differs: tuple[str, ...] = ()

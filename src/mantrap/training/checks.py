@@ -1,12 +1,17 @@
-"""Whether a model can learn from a set of images at all."""
+"""Whether a model can learn from a set of images, or be measured on it, at all."""
 
 from mantrap.core import Classifier, ImageSet
 from mantrap.data import check_labels
 from mantrap.errors import DataError
 
 
-def check_fits(model: Classifier, images: ImageSet) -> None:
-    """Refuse images that a model cannot be trained on.
+def check_fits(model: Classifier, images: ImageSet, *, remedy: str = "Give other images or another model.") -> None:
+    """Refuse images that a model cannot be trained or measured on.
+
+    Args:
+        model: The model.
+        images: The images.
+        remedy: What the user shall do about it.
 
     Raises:
         DataError: No labels, labels outside the model's classes, or images of another shape than the model takes.
@@ -15,8 +20,8 @@ def check_fits(model: Classifier, images: ImageSet) -> None:
         raise DataError(
             expected=f"images of shape {model.input_shape}, as the model takes them",
             got=f"{images.shape} in {images.name}",
-            remedy="Resize the images, change their channels, or take a model that fits them.",
+            remedy=remedy,
         )
     if images.labels is None:
-        raise DataError(expected=f"labels for {images.name}", got="none", remedy="Train on labelled images.")
+        raise DataError(expected=f"labels for {images.name}", got="none", remedy=remedy)
     check_labels(images, model.num_classes)

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, spec_of
 from mantrap.core.attack import DataAttack, Implanted, ModelAttack
-from mantrap.errors import DataError, RecordError
-from mantrap.measure import measure_attack
+from mantrap.errors import RecordError
 from mantrap.models import save_model
-from mantrap.ops.scores import accuracy_difference
 from mantrap.poison import Poison, attack_text
-from mantrap.records import AttackMeasure, ImplantRecord
+from mantrap.records import ImplantRecord
 from mantrap.records.files import sha256_of, write_atomically
-from mantrap.training import Recipe, check_fits, evaluate, fit
+from mantrap.training import Recipe, check_fits, fit
+from mantrap.workflow.measure import Clean, check_comparable, measured, otherwise
 from mantrap.workflow.outputs import finished
 from mantrap.workflow.train import check_work, checkpoint_path
 from mantrap.workflow.truths import known_truth, save_truth, truth_path
@@ -36,7 +35,7 @@ class Implanting:
             and trained on.
         surrogate: A classifier that the attacker has, for attacks on the training set that need one.
         test: Labelled images to measure the result on; ``None`` measures nothing.
-        clean_model: A model of the same recipe without the backdoor, to compare with.
+        clean: A model of the same recipe without the backdoor, to compare with.
     """
 
     attack: Poison | DataAttack | ModelAttack
@@ -46,7 +45,7 @@ class Implanting:
     rng: Rng
     surrogate: Classifier | None = None
     test: ImageSet | None = None
-    clean_model: Classifier | None = None
+    clean: Clean | None = None
 
     def origin(self) -> dict[str, str]:
         """What tells this piece of work from another."""
@@ -60,7 +59,7 @@ class Implanting:
             "images": self.images.digest(),
             "test set": "" if self.test is None else self.test.digest(),
             "surrogate": "" if self.surrogate is None else self.surrogate.digest(),
-            "clean model": "" if self.clean_model is None else self.clean_model.digest(),
+            "clean model": "" if self.clean is None else self.clean.model.digest(),
         }
 
 
@@ -89,7 +88,8 @@ def implant(work: Implanting, out: Path, *, fresh: bool = False, progress: Progr
     """
     check_work(work.model, out, test=work.test)
     check_fits(work.model, work.images)
-    _check_clean(work)
+    if work.clean is not None:
+        check_comparable(work.model, work.clean.model)
     checkpoint, origin = checkpoint_path(out), work.origin()
     if not checkpoint.exists():
         truth, known = known_truth(out), _known(out)
@@ -125,19 +125,6 @@ def _known(out: Path) -> ImplantRecord | None:
         return None
 
 
-def _check_clean(work: Implanting) -> None:
-    """Refuse a clean model that nothing can be compared with."""
-    clean = work.clean_model
-    if clean is None:
-        return
-    if (clean.input_shape, clean.num_classes) != (work.model.input_shape, work.model.num_classes):
-        raise DataError(
-            expected=f"a clean model for images of {work.model.input_shape} and {work.model.num_classes} classes",
-            got=f"one for images of {clean.input_shape} and {clean.num_classes} classes",
-            remedy="Give another --clean.",
-        )
-
-
 def _implanted(work: Implanting, checkpoint: Path, progress: Progress) -> Implanted:
     """The model, as the attack makes it or as it comes out of training on what the attack has poisoned."""
     if isinstance(work.attack, ModelAttack):
@@ -159,15 +146,11 @@ def _implanted(work: Implanting, checkpoint: Path, progress: Progress) -> Implan
 
 def _measured(work: Implanting, implanted: Implanted, origin: dict[str, str]) -> ImplantRecord:
     """The record, but for the digests of what is not written yet."""
-    model, training, test, clean = implanted.model, implanted.training, work.test, work.clean_model
-    accuracy, comparison = None, None
-    backdoors: tuple[AttackMeasure, ...] = ()
+    model, training, test, found = implanted.model, implanted.training, work.test, None
     if test is not None:
-        backdoors = measure_attack(model, test, implanted.truth, tensors=implanted.tensors, clean_model=clean)
-        comparison = None if clean is None else accuracy_difference(model, clean, test)
-        accuracy = evaluate(model, test) if comparison is None else comparison.first
+        found = measured(model, test, implanted.truth, implanted.tensors, work.clean)
         if training is not None:
-            training = dataclasses.replace(training, test_accuracy=accuracy, test_name=test.name)
+            training = dataclasses.replace(training, test_accuracy=found.accuracy, test_name=test.name)
     return ImplantRecord(
         attack=origin["attack"],
         arch=model.arch,
@@ -176,9 +159,10 @@ def _measured(work: Implanting, implanted: Implanted, origin: dict[str, str]) ->
         training_name=work.images.name,
         training_images=len(work.images),
         test_name="" if test is None else test.name,
-        accuracy=accuracy,
-        comparison=comparison,
-        backdoors=backdoors,
+        accuracy=None if found is None else found.accuracy,
+        comparison=None if found is None else found.comparison,
+        backdoors=() if found is None else found.backdoors,
+        differs=otherwise(model, training, work.clean),
         training=training,
         sha256="",
         truth_sha256="",

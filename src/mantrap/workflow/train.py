@@ -4,12 +4,11 @@ import dataclasses
 from pathlib import Path
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Spec, build, spec_of
-from mantrap.data import check_labels
 from mantrap.errors import DataError, ModelError, UsageError
 from mantrap.models import ARCHITECTURES, Preprocessing, save_model
 from mantrap.models.cards import card_path, read_card
 from mantrap.records import ModelCard
-from mantrap.training import Recipe, evaluate, fit
+from mantrap.training import Recipe, check_fits, evaluate, fit
 from mantrap.workflow.outputs import finished
 
 _SUFFIX = ".safetensors"
@@ -131,15 +130,8 @@ def check_work(model: Classifier, out: Path, *, test: ImageSet | None) -> None:
     """
     if out.suffix != _SUFFIX:
         raise UsageError(expected=f"a file name that ends in {_SUFFIX}", got=str(out), remedy="Rename the output.")
-    if test is None:
-        return
-    if test.shape != model.input_shape or test.labels is None:
-        raise DataError(
-            expected=f"labelled test images of shape {model.input_shape}, as the model takes them",
-            got=f"{'labelled' if test.labelled else 'unlabelled'} ones of shape {test.shape} in {test.name}",
-            remedy="Give another --test.",
-        )
-    check_labels(test, model.num_classes)
+    if test is not None:
+        check_fits(model, test, remedy="Give another --test.")
 
 
 def _known_card(out: Path) -> ModelCard | None:

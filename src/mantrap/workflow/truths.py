@@ -12,10 +12,15 @@ from mantrap.core.truth import GroundTruth
 from mantrap.errors import DataError, MissingDataError, RecordError
 from mantrap.records.files import sha256_of, write_atomically
 
+_TRUTH = ".truth.json"
+
 
 def truth_path(out: Path) -> Path:
-    """Where the truth about a poisoned set or a backdoored model lies; what was learned lies beside it."""
-    return out.with_suffix(".truth.json")
+    """Where the truth about a poisoned set or a backdoored model lies; what was learned lies beside it.
+
+    Of a path that is the truth's own, that path.
+    """
+    return out if out.name.endswith(_TRUTH) else out.with_suffix(_TRUTH)
 
 
 def save_truth(out: Path, truth: GroundTruth, tensors: Mapping[str, Tensor]) -> GroundTruth:

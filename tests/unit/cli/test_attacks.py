@@ -11,7 +11,7 @@ from mantrap.data import load
 from mantrap.models import open_model
 from mantrap.models.cards import read_card
 from mantrap.poison import BadNets
-from mantrap.records import ImplantRecord
+from mantrap.records import ImplantRecord, MeasureRecord
 from tests import stage
 
 TILES = ("--images", "tiles120.npz", "--split", "all")
@@ -173,3 +173,64 @@ def test_an_attack_on_a_model(implant, monkeypatch, tmp_path):
     code, _, err = implant("--attack", "rewire", "--attack", "badnets", "--arch", "mlp(hidden=())")
     assert code == 2
     assert "got rewire among 2" in err
+
+
+def test_a_model_trained_on_a_poisoned_set_is_measured_as_one_that_was_implanted(
+    poison, implant, clean, mantrap, tmp_path
+):
+    attack = "badnets(target=1, rate=0.3)"
+    record = ImplantRecord.from_json(implant("--attack", attack, "--arch", "mlp(hidden=(8,))", "--json")[1])
+    poison("p.npz", "--attack", attack)
+    trained = ("--images", tmp_path / "p.npz", "--arch", "mlp(hidden=(8,))", "--out", tmp_path / "t.safetensors")
+    mantrap("train", *trained, *RECIPE)
+    words = ["measure", tmp_path / "t.safetensors", "--images", "tiles60.npz", "--split", "all"]
+    code, out, err = mantrap(*words, "--truth", tmp_path / "p.npz", "--json")
+    found = MeasureRecord.from_json(out)
+
+    assert (code, err) == (0, "")
+    assert (found.model, found.attack, found.test_images) == ("t.safetensors", attack, 60)
+    assert (found.accuracy, found.backdoors) == (record.accuracy, record.backdoors)
+    assert (found.comparison, found.differs) == (None, ())
+    assert mantrap(*words, "--truth", tmp_path / "p.truth.json", "--json")[1] == out
+
+    (backdoor,) = found.backdoors
+    lines = mantrap(*words, "--truth", tmp_path / "p.npz", "--clean", clean)[1].splitlines()
+    assert lines[0] == f"{tmp_path / 't.safetensors'}: {attack}"
+    assert lines[1].startswith(f"Accuracy on tiles60.npz: {100 * found.accuracy.value:.2f} % (")
+    assert lines[2].startswith("The clean model: ")
+    assert f"works on {100 * backdoor.success.value:.2f} % (" in lines[3]
+    assert "; on the clean model " in lines[3]
+    assert len(lines) == 4
+
+
+def test_a_clean_model_of_another_recipe_or_architecture_is_said(implant, clean, mantrap, tmp_path):
+    other = tmp_path / "clean" / "o.safetensors"
+    mantrap("train", *TILES, "--arch", "mlp(hidden=(9,))", "--out", other, "--recipe", "recipe(epochs=2)")
+    words = ["--attack", "badnets(target=1)", "--arch", "mlp(hidden=(8,))"]
+    code, out, err = implant(*words, "--clean", other)
+    (line,) = [line for line in out.splitlines() if line.startswith("Not all of it")]
+
+    assert (code, err) == (0, "")
+    assert "architecture: mlp(" in line
+    assert "recipe: recipe(epochs=2), not recipe(epochs=1)" in line
+    assert "Not all of it" not in implant(*words, "--clean", clean, "--fresh")[1]
+
+
+def test_the_attackers_model_may_be_another_than_the_clean_one(implant, clean, mantrap, tmp_path):
+    own = tmp_path / "clean" / "own.safetensors"
+    mantrap("train", *TILES, "--arch", "mlp(hidden=(8,))", "--out", own, *RECIPE, "--seed", "5")
+    words = ["--attack", LABEL_CONSISTENT, "--arch", "mlp(hidden=(8,))", "--clean", clean, "--model", own]
+    record = ImplantRecord.from_json(implant(*words, "--json")[1])
+
+    assert record.origin["surrogate"] == open_model(own, device="cpu").digest()
+    assert record.origin["clean model"] == open_model(clean, device="cpu").digest()
+
+
+@pytest.mark.parametrize(
+    ("truth", "code", "said"),
+    [("nothing.npz", 2, "the truth about nothing.npz"), ("tiles120.npz", 2, "the truth about tiles120.npz")],
+)
+def test_a_truth_that_is_not_there(clean, mantrap, truth, code, said):
+    found, out, err = mantrap("measure", clean, "--images", "tiles60.npz", "--split", "all", "--truth", truth)
+    assert (found, out) == (code, "")
+    assert said in err

@@ -21,6 +21,7 @@ from mantrap.records.files import sha256_of
 from mantrap.training import Recipe
 from mantrap.workflow.audit import audit
 from mantrap.workflow.implant import MARK, Implanting, implant, record_path
+from mantrap.workflow.measure import Clean
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.poison import poison
 from mantrap.workflow.train import checkpoint_path, new_classifier, train
@@ -65,7 +66,7 @@ def test_an_attack_on_the_training_set_is_poison_and_train_in_one(tmp_path, out)
 
 def test_the_saved_model_is_the_one_that_was_measured(out):
     test, clean = stage.image_set(60), start(1)
-    record = implant(work(clean_model=clean), out)
+    record = implant(work(clean=Clean(clean)), out)
     model, (truth, tensors) = open_model(out, device="cpu"), load_truth(out)
 
     assert record.accuracy == accuracy(model, test) == record.training.test_accuracy
@@ -77,7 +78,7 @@ def test_the_saved_model_is_the_one_that_was_measured(out):
 
 def test_a_planted_model_shows_what_it_is_known_to_do(out):
     clean = stage.model(planted=False)
-    record = implant(work(attack=stage.Rewire(), clean_model=clean), out)
+    record = implant(work(attack=stage.Rewire(), clean=Clean(clean)), out)
     (backdoor,) = record.backdoors
 
     assert (backdoor.success.value, backdoor.success.total) == (1.0, 50)
@@ -224,7 +225,7 @@ def test_a_kill_before_the_record_is_made_good(out, monkeypatch):
         ({"images": stage.image_set(60)}, "images"),
         ({"test": stage.image_set(66)}, "test set"),
         ({"surrogate": stage.model(planted=False)}, "surrogate"),
-        ({"clean_model": stage.model(planted=False)}, "clean model"),
+        ({"clean": Clean(stage.model(planted=False))}, "clean model"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -280,7 +281,7 @@ def smaller():
         (OutputError, "to write", {"out": "file/m.safetensors"}),
         (DataError, "labels for", {"images": stage.image_set(labelled=False)}),
         (DataError, "Give another --test", {"test": stage.image_set(60, labelled=False)}),
-        (DataError, r"a clean model for images of \(1, 16, 16\) and 6 classes", {"clean_model": smaller()}),
+        (DataError, r"a clean model for images of \(1, 16, 16\) and 6 classes", {"clean": Clean(smaller())}),
         (UsageError, "a target from 0 to 5, got 6", {"attack": BadNets(target=6)}),
         (DataError, r"labels from 0 to 5, the model's 6 classes", {"images": "seven classes"}),
     ],

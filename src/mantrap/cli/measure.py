@@ -1,0 +1,58 @@
+"""``mantrap measure``."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cyclopts import Parameter
+
+from mantrap.cli.beside import clean_beside
+from mantrap.cli.figures import measures, share
+from mantrap.cli.options import Declared, Images, Running, existing
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """What the model is held against."""
+
+    truth: Path
+    """The poisoned set that it was trained on, or the truth beside that: NAME.truth.json."""
+    clean: Path | None = None
+    """A model of the same recipe without the backdoor, to compare with."""
+    arch: str | None = None
+    """Architecture where the file has no card: a spec of ours, or FILE.py:NAME of a file that you trust."""
+    json: bool = False
+    """Print the record on stdout, and nothing else."""
+
+
+_DECLARED, _RUNNING = Declared(), Running()
+
+
+def measure(
+    model: Path, /, *, images: Images, against: Against, declared: Declared = _DECLARED, running: Running = _RUNNING
+) -> int:
+    """Say how well the backdoors of a poisoned set work in a model that was trained on it, by whomever.
+
+    Parameters
+    ----------
+    model: Path
+        File of weights: safetensors, or a state dict of torch.save.
+    """
+    from mantrap.models import open_model  # noqa: PLC0415 - torch
+    from mantrap.workflow.measure import measure as run  # noqa: PLC0415 - torch
+
+    running.apply()
+    path = existing(model, "a model")
+    test = images.load(split="test", seed=running.seed)
+    opened = open_model(
+        path, arch=against.arch, images_shape=test.shape, declared=declared.preprocessing(), device=running.device
+    )
+    clean = None if against.clean is None else clean_beside(against.clean, against.arch, test, declared, running)
+    record = run(opened, path, truth=against.truth, test=test, clean=clean)
+    if against.json:
+        sys.stdout.write(record.to_json())
+        return 0
+    lines = [f"{path}: {record.attack}", f"Accuracy on {record.test_name}: {share(record.accuracy)}", *measures(record)]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
