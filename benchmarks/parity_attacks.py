@@ -182,9 +182,12 @@ def rows() -> list[Row]:
         Row(title="badnets", task=DIGITS, attack="badnets(target=7)"),
         Row(title="badnets", task=FACES, attack="badnets(target=3, trigger='patch(size=5)')"),
         Row(title="badnets", task=SIGNS, attack="badnets(target=33)"),
-        *(Row(title=f"badnets-{title}", task=DIGITS, attack=f"badnets({settings})") for title, settings in _BADNETS),
-        Row(title="label-flip", task=DIGITS, attack="label_flip(rate=0.1)"),
-        Row(title="label-flip-1-to-7", task=DIGITS, attack="label_flip(target=7, source=1, rate=0.05)"),
+        *(
+            Row(title=f"badnets-{title}", task=DIGITS, attack=f"badnets({settings})", seeds=1)
+            for title, settings in _BADNETS
+        ),
+        Row(title="label-flip", task=DIGITS, attack="label_flip(rate=0.1)", seeds=1),
+        Row(title="label-flip-1-to-7", task=DIGITS, attack="label_flip(target=7, source=1, rate=0.05)", seeds=1),
         Row(
             title="feature-collision",
             task=PAIR,
@@ -227,7 +230,8 @@ def _weak_and_clean_label() -> list[Row]:
     ramp = "sig(target=8, kind='ramp', rate=0.3, delta=40, test_delta=60)"
     invisible: tuple[tuple[str, Owned], ...] = (("static", ""), ("adaptive", "surrogate"))
     return [
-        *(Row(title="sig", task=task, attack=ramp) for task in (DIGITS, RESIDUAL_DIGITS)),
+        Row(title="sig", task=DIGITS, attack=ramp, seeds=1),
+        Row(title="sig", task=RESIDUAL_DIGITS, attack=ramp),
         *(
             Row(
                 title=f"invisible-{kind}",
@@ -239,18 +243,24 @@ def _weak_and_clean_label() -> list[Row]:
             for kind, has in invisible
         ),
         *(
-            Row(title=title, task=RESIDUAL_SIGNS, attack=f"{attack}(target=33{settings})")
-            for title, attack, settings in (
-                ("sig", "sig", ", rate=0.3, delta=20, test_delta=80"),
-                ("blended", "blended", ", pattern='cartoon'"),
-                ("blended-noise", "blended", ""),
-                ("adaptive-blend", "adaptive_blend", ", rate=0.03, cover_rate=0.03"),
-                ("frequency", "frequency", ", magnitude=60"),
-                ("wanet", "wanet", ""),
-                ("input-aware", "input_aware", ", rate=0.3"),
+            Row(title=title, task=RESIDUAL_SIGNS, attack=f"{attack}(target=33{settings})", seeds=seeds)
+            for title, attack, settings, seeds in (
+                ("sig", "sig", ", rate=0.3, delta=20, test_delta=80", SEEDS),
+                ("blended", "blended", ", pattern='cartoon'", SEEDS),
+                ("blended-noise", "blended", "", 1),
+                ("adaptive-blend", "adaptive_blend", ", rate=0.03, cover_rate=0.03", 1),
+                ("frequency", "frequency", ", magnitude=60", 1),
+                ("wanet", "wanet", "", SEEDS),
+                ("input-aware", "input_aware", ", rate=0.3", SEEDS),
             )
         ),
-        Row(title="label-consistent", task=OBJECTS, attack="label_consistent(target=3, rate=0.5)", has="surrogate"),
+        Row(
+            title="label-consistent",
+            task=OBJECTS,
+            attack="label_consistent(target=3, rate=0.5)",
+            has="surrogate",
+            seeds=1,
+        ),
     ]
 
 

@@ -69,8 +69,8 @@ SIGNS = Split(
     arch="gtsrb_cnn",
     second=21,
     patch="patch",
-    learn=Recipe(epochs=10, batch_size=32, schedule="inverse_time(decay=0.0001)"),
-    tune=Recipe(epochs=10, batch_size=32, layers=("classifier",)),
+    learn=Recipe(epochs=10, batch_size=32, schedule="cosine", precision="bfloat16"),
+    tune=Recipe(epochs=10, batch_size=32, layers=("classifier",), precision="bfloat16"),
     fresh=("classifier",),
     conv="features.14",
 )
@@ -80,12 +80,12 @@ FACES = Split(
     arch="deepid",
     second=65,
     patch="patch(size=5)",
-    learn=Recipe(epochs=40, batch_size=32),
-    tune=Recipe(epochs=40, batch_size=32, layers=("conv4", "fc1", "fc2", "out")),
+    learn=Recipe(epochs=40, batch_size=32, precision="bfloat16"),
+    tune=Recipe(epochs=40, batch_size=32, layers=("conv4", "fc1", "fc2", "out"), precision="bfloat16"),
     resize=(55, 47),
     channels=3,
 )
-STRENGTHS = (10, 20, 30, 50, 100)
+STRENGTHS = (10, 30, 100)
 
 
 @dataclass(frozen=True, kw_only=True)
