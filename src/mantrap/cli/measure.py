@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from mantrap.cli.beside import clean_beside
 from mantrap.cli.figures import measures, share
-from mantrap.cli.options import Declared, Images, Running, existing
+from mantrap.cli.options import Declared, Images, Running
 
 
 @Parameter(name="*")
@@ -43,16 +43,19 @@ def measure(
     from mantrap.workflow.measure import measure as run  # noqa: PLC0415 - torch
 
     running.apply()
-    path = existing(model, "a model")
     test = images.load(split="test", seed=running.seed)
     opened = open_model(
-        path, arch=against.arch, images_shape=test.shape, declared=declared.preprocessing(), device=running.device
+        model, arch=against.arch, images_shape=test.shape, declared=declared.preprocessing(), device=running.device
     )
     clean = None if against.clean is None else clean_beside(against.clean, against.arch, test, declared, running)
-    record = run(opened, path, truth=against.truth, test=test, clean=clean)
+    record = run(opened, model, truth=against.truth, test=test, clean=clean)
     if against.json:
         sys.stdout.write(record.to_json())
         return 0
-    lines = [f"{path}: {record.attack}", f"Accuracy on {record.test_name}: {share(record.accuracy)}", *measures(record)]
+    lines = [
+        f"{model}: {record.attack}",
+        f"Accuracy on {record.test_name}: {share(record.accuracy)}",
+        *measures(record),
+    ]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0

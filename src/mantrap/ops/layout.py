@@ -37,22 +37,24 @@ def _works(model: Classifier) -> bool:
     """Whether a copy runs with the channels last, and gives the same logits and gradients but for rounding."""
     noise = torch.rand(TRIED, *model.input_shape, generator=Rng(0).child("layout").torch())
     images = model.normalise(noise.to(model.device))
-    usual, last, learning = (copy.deepcopy(model.module) for _ in range(3))
-    for module in (last, learning):
-        _lay(module, torch.channels_last)
+    last, usual = torch.channels_last, torch.contiguous_format
     try:
-        _answer(learning.train(), images)  # dropout draws in the order of the memory: there is nothing to compare
-        pairs = zip(_answer(usual.eval(), images), _answer(last.eval(), images), strict=True)
+        # While learning, dropout draws in the order of the memory: there is nothing to compare.
+        _answer(model.module, images, last, learning=True)
+        found = (_answer(model.module, images, layout, learning=False) for layout in (usual, last))
+        pairs = list(zip(*found, strict=True))
     except (RuntimeError, ValueError):
         return False
     return all(bool((one - other).abs().max() <= 1e-3 * one.abs().max()) for one, other in pairs)
 
 
-def _answer(module: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The logits of the images, and the gradient of the sum of their squares."""
+def _answer(module: nn.Module, images: Tensor, layout: torch.memory_format, *, learning: bool) -> tuple[Tensor, Tensor]:
+    """What a copy says of the images, logits and the gradient of the sum of their squares."""
+    copied = copy.deepcopy(module).train(learning)
+    _lay(copied, layout)
     pixels = images.detach().clone().requires_grad_()
     with torch.random.fork_rng(), torch.enable_grad():
-        logits = module(pixels)
+        logits = copied(pixels)
         (slope,) = torch.autograd.grad(logits.square().sum(), pixels)
     return logits.detach(), slope
 

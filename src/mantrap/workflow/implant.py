@@ -162,7 +162,7 @@ def _measured(work: Implanting, implanted: Implanted, origin: dict[str, str]) ->
         accuracy=None if found is None else found.accuracy,
         comparison=None if found is None else found.comparison,
         backdoors=() if found is None else found.backdoors,
-        differs=otherwise(model, training, work.clean),
+        differs=otherwise(model, training, work.clean, images=len(work.images)),
         training=training,
         sha256="",
         truth_sha256="",

@@ -108,17 +108,21 @@ def check_comparable(model: Classifier, clean: Classifier) -> None:
         )
 
 
-def otherwise(model: Classifier, training: TrainingRecord | None, clean: Clean | None) -> tuple[str, ...]:
+def otherwise(
+    model: Classifier, training: TrainingRecord | None, clean: Clean | None, *, images: int | None = None
+) -> tuple[str, ...]:
     """In what a clean model was made otherwise than an attacked one, as far as is known.
 
-    Nothing where the attacked one began as the clean one.
+    Nothing where the attacked one began as the clean one. ``images`` is how many images the attacker was given, where
+    that is known; the attack may have taken some out or made its own.
     """
     if clean is None or (training is not None and training.start_digest == clean.model.digest()):
         return ()
     pairs = [("architecture", _in_full(model.arch), _in_full(clean.model.arch))]
     known = None if clean.card is None else clean.card.training
     if training is not None and known is not None:
-        pairs += [("recipe", training.recipe, known.recipe), ("images", str(training.images), str(known.images))]
+        given = training.images if images is None else images
+        pairs += [("recipe", training.recipe, known.recipe), ("number of images", str(given), str(known.images))]
     return tuple(f"{what}: {there}, not {here}" for what, here, there in pairs if here != there)
 
 

@@ -119,7 +119,7 @@ def _attempted(
     try:
         return *_made(plan, path, images, test, rng), ""
     except FailedError as error:
-        for left in [p for p in path.parent.iterdir() if p.name.startswith(f"{plan.name}.")]:
+        for left in [*path.parent.glob(f"{plan.name}.*")]:  # none where the folder is not there yet
             left.unlink()
         return None, (), str(error)
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mantrap.core import Classifier, Rng
-from mantrap.errors import FailedError, SpecError
+from mantrap.errors import FailedError, SpecError, UsageError
 from mantrap.ops.features import features_of
 from mantrap.ops.pgd import Ascent, away, pgd, slope, towards
 from mantrap.ops.projections import norms
@@ -133,3 +133,9 @@ def test_a_gradient_that_is_no_number_stops_the_search():
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(SpecError, match=f"expected {next(iter(bad))} "):
         Ascent(**({"eps": 0.1, "step": 0.1, "steps": 1} | bad))
+
+
+def test_a_ball_larger_than_the_box_is_refused():
+    farthest = math.sqrt(math.prod(MODEL.input_shape))
+    with pytest.raises(UsageError, match=f"an eps of at most {farthest:.4g}"):
+        pgd(MODEL, PIXELS, LABELS, climb=away, ascent=Ascent(norm="l2", eps=farthest + 1, step=0.1, steps=1))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mantrap.core import ImageSet, Rng
-from mantrap.errors import DataError
+from mantrap.errors import DataError, UsageError
 from mantrap.ops.pgd import Ascent, away, towards
 from mantrap.ops.projections import norms, steepest
 from mantrap.ops.scores import trigger_success
@@ -86,3 +86,8 @@ def test_it_is_the_streams_own():
 def test_without_labels_there_is_no_way_to_go():
     with pytest.raises(DataError, match="expected labels for search, got none"):
         find(towards, IMAGES.unlabelled())
+
+
+def test_a_ball_larger_than_the_box_is_refused():
+    with pytest.raises(UsageError, match=r"an eps of at most 10\.95"):
+        find(towards, norm="l2", eps=11.0)

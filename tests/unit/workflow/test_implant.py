@@ -15,7 +15,7 @@ from mantrap.models import Preprocessing, open_model
 from mantrap.models.cards import card_path, marked_backdoored, read_card
 from mantrap.ops.scores import accuracy, accuracy_difference
 from mantrap.poison import BadNets, combine
-from mantrap.poison.attacks import FeatureCollision, LabelConsistent
+from mantrap.poison.attacks import FeatureCollision, InputAware, LabelConsistent
 from mantrap.records import ImplantRecord
 from mantrap.records.files import sha256_of
 from mantrap.training import Recipe
@@ -296,3 +296,34 @@ def test_what_is_refused_writes_nothing(tmp_path, error, message, changes):
     with pytest.raises(error, match=message):
         implant(work(**changes), out)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_where_the_truth_was_lost_the_same_is_made_again(out):
+    record = implant(work(), out)
+    before = truth_path(out).read_bytes()
+    truth_path(out).unlink()
+
+    assert implant(work(), out) == record
+    assert truth_path(out).read_bytes() == before
+
+
+def test_an_attack_in_stages_leaves_no_checkpoint_of_either(out):
+    attack = InputAware(mask_epochs=1, width=2, levels=1)
+    implant(work(attack=attack, recipe=Recipe(epochs=1, batch_size=32)), out)
+
+    assert sorted(path.name for path in out.parent.iterdir()) == sorted([*FILES, "m.truth.safetensors"])
+
+
+def test_a_clean_model_on_as_many_images_as_the_attacker_had_is_of_the_same_recipe(tmp_path, out):
+    images = stage.image_set()
+    for name, learned in (("all", images), ("some", images.subset(range(60)))):
+        train(start(1), learned, tmp_path / f"{name}.safetensors", test=None, recipe=RECIPE, rng=Rng(0))
+    attack = FeatureCollision(count=2, steps=1)  # takes its victim out of the set
+    cleans = {name: Clean(start(1), read_card(tmp_path / f"{name}.safetensors")) for name in ("all", "some")}
+    differs = {
+        name: implant(work(attack=attack, surrogate=start(2), clean=clean), out, fresh=True).differs
+        for name, clean in cleans.items()
+    }
+
+    assert differs["all"] == ()
+    assert differs["some"] == (f"number of images: 60, not {len(images)}",)

@@ -163,6 +163,16 @@ def test_a_training_that_diverges_is_tried_with_other_seeds_and_then_said(small_
     assert zoo.build_zoo("tune", tmp_path) == manifest
 
 
+def test_a_training_that_diverges_before_anything_is_written(small_zoo, tmp_path, monkeypatch):
+    def diverges(*_, **__):
+        raise FailedError(expected="a finite loss", got="nan in epoch 1", remedy="Lower the learning rate.")
+
+    monkeypatch.setattr(zoo, "implant", diverges)
+    (model,) = zoo.build_zoo("tune", tmp_path / "new", only="patch").models
+
+    assert (model.sha256, model.accuracy, model.works) == ("", None, False)
+
+
 def test_a_pattern_that_fits_nothing_is_refused(tmp_path):
     with pytest.raises(UsageError, match="a pattern of the families"):
         zoo.build_zoo("tune", tmp_path, only="dog")
