@@ -13,7 +13,7 @@ from mantrap.records import ImplantRecord
 from mantrap.records.files import sha256_of, write_atomically
 from mantrap.training import Recipe, check_fits, fit
 from mantrap.workflow.measure import Clean, check_comparable, measured, otherwise
-from mantrap.workflow.outputs import finished
+from mantrap.workflow.outputs import finished, named_files
 from mantrap.workflow.train import check_work, checkpoint_path
 from mantrap.workflow.truths import known_truth, save_truth, truth_path
 from mantrap.workflow.versions import versions
@@ -52,6 +52,7 @@ class Implanting:
         return {
             "kind": "backdoored model",
             "attack": attack_text(self.attack),
+            "files": named_files(attack_text(self.attack)),
             "architecture": self.model.arch,
             "recipe": str(spec_of(self.recipe)),
             "seed": repr(self.rng),

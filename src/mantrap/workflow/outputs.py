@@ -1,9 +1,12 @@
 """Whose work lies at a place where a verb is to write."""
 
-from collections.abc import Mapping
+import ast
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mantrap.errors import OutputError
+from mantrap.records.files import sha256_of
 from mantrap.workflow.rundir import difference
 
 
@@ -39,3 +42,26 @@ def finished(
             remedy="Choose another --out, or start over with --fresh.",
         )
     return there
+
+
+def named_files(specs: str) -> str:
+    """The files that specs name, such as pictures for triggers, each with the digest of what is in it now.
+
+    A spec that stays the same stands for other work when the file that it names has changed.
+
+    Args:
+        specs: Specs as :func:`mantrap.poison.attack_text` writes them; specs may stand in specs.
+    """
+    found = {text for text in _strings(specs) if os.path.isfile(text)}  # noqa: PTH113 - a Path fails on a long text
+    return ", ".join(f"{name} {sha256_of(Path(name))}" for name in sorted(found))
+
+
+def _strings(specs: str) -> Iterator[str]:
+    """Every string in some specs, and in those that are themselves specs."""
+    try:
+        nodes = list(ast.walk(ast.parse(specs, mode="eval")))
+    except (SyntaxError, ValueError):
+        return
+    for text in (n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)):
+        yield text
+        yield from _strings(text)

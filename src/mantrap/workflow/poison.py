@@ -9,7 +9,7 @@ from mantrap.core.truth import GroundTruth
 from mantrap.data.saving import in_bytes, saving, take_away, writer_for
 from mantrap.errors import UsageError
 from mantrap.poison import Poison, attack_text
-from mantrap.workflow.outputs import finished
+from mantrap.workflow.outputs import finished, named_files
 from mantrap.workflow.truths import known_truth, save_truth
 
 
@@ -72,6 +72,7 @@ def _origin(plan: Poison | DataAttack, images: ImageSet, model: Classifier | Non
     return {
         "kind": "poisoned set",
         "attack": attack_text(plan),
+        "files": named_files(attack_text(plan)),
         "images": images.digest(),
         "model": "" if model is None else model.digest(),
         "seed": repr(rng),

@@ -1,11 +1,12 @@
 """Whose work lies at a place."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from mantrap.errors import OutputError
-from mantrap.workflow.outputs import finished
+from mantrap.workflow.outputs import finished, named_files
 
 OUT = Path("m.safetensors")
 NOW = {"kind": "trained model", "images": "aa", "seed": "0"}
@@ -44,3 +45,17 @@ def test_other_work_is_refused_and_the_difference_is_named(there):
 def test_what_is_of_another_kind_is_never_touched(fresh, before, message):
     with pytest.raises(OutputError, match=rf"{message}\. Choose another --out\.$"):
         finished(OUT, before, NOW, there=True, fresh=fresh)
+
+
+def test_files_that_specs_name_are_found_with_what_is_in_them(tmp_path):
+    name = str(tmp_path / "a.png")
+    Path(name).write_bytes(b"one")
+    nested = f"badnets(target=7, trigger=('patch', {f'picture(file={name!r})'!r})), no_trigger"
+
+    assert named_files(nested) == f"{name} {hashlib.sha256(b'one').hexdigest()}"
+    assert named_files(f"blended(pattern={name!r}) + badnets") == named_files(nested)
+
+
+@pytest.mark.parametrize("specs", ["badnets", "badnets(trigger='patch(size=4)')", f"blended(pattern={'a' * 400!r})"])
+def test_specs_may_name_no_file(specs):
+    assert named_files(specs) == ""

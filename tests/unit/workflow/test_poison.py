@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mantrap.core import ImageSet, Rng
 from mantrap.core.truth import GroundTruth
@@ -12,6 +13,7 @@ from mantrap.data import load
 from mantrap.errors import DataError, OutputError, UsageError
 from mantrap.poison import AllToOne, BadNets, Patch, Poison, RandomShare
 from mantrap.poison.attacks import FeatureCollision, LabelConsistent
+from mantrap.poison.triggers.picture import Picture
 from mantrap.workflow.poison import poison
 from mantrap.workflow.truths import load_truth, truth_path
 from tests import stage
@@ -225,3 +227,15 @@ def test_what_is_refused_writes_nothing(tmp_path, kind, message, options):
     with pytest.raises(kind, match=message):
         plant(tmp_path / options.pop("name", "p.npz"), **options)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_another_picture_under_the_same_name_is_other_work(tmp_path):
+    name = tmp_path / "a.png"
+    plan = dataclasses.replace(PLAN, trigger=Picture(file=str(name), size=3))
+    for colour in ("red", "blue"):
+        Image.new("RGB", (4, 4), colour).save(name)
+        if colour == "red":
+            plant(tmp_path / "p.npz", plan=plan)
+
+    with pytest.raises(OutputError, match="got the work of another files"):
+        plant(tmp_path / "p.npz", plan=plan)
