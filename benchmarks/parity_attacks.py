@@ -166,6 +166,8 @@ _BADNETS = (
         "target=(7, 2, 4), rate=0.05, trigger=('patch', 'patch(place=\"top_left\")', 'patch(place=\"top_right\")')",
     ),
 )
+DARK = ", images=1500, confidence=0.9999999, smoothing=0"
+"""Digits are mostly black, and a network is surer of them than of faces: what is rebuilt must reach as far."""
 TROJANING = "recipe(epochs=25, batch_size=32, schedule='cosine')"
 
 
@@ -210,11 +212,11 @@ def _learned() -> list[Row]:
             Row(
                 title=f"trojan-{mask}",
                 task=task,
-                attack=f"trojan(target=3, mask='{mask}')",
+                attack=f"trojan(target=3, mask='{mask}'{rebuilding})",
                 recipe=TROJANING,
                 has="start",
             )
-            for task in (DIGITS, FACES, MORE_FACES)
+            for task, rebuilding in ((DIGITS, DARK), (FACES, ""), (MORE_FACES, ""))
             for mask in ("square", "watermark")
         ),
         *(

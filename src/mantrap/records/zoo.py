@@ -8,8 +8,9 @@ from mantrap.records.base import SCHEMA_VERSION, Record
 class ZooPlan(Record):
     """One model to be made.
 
-    ``attack`` is empty for a clean one; ``limit`` is how many training images it gets, ``least_accuracy`` what a clean
-    model of this task reaches if it has learned it at all.
+    ``attack`` is empty for a clean one, and ``retraining`` where the attack trains no model that is trained already;
+    ``limit`` is how many training images the model gets, ``least_accuracy`` what a clean one of this task reaches if it
+    has learned it at all.
     """
 
     name: str
@@ -19,6 +20,7 @@ class ZooPlan(Record):
     limit: int
     arch: str
     recipe: str
+    retraining: str
     attack: str
     seed: int
     least_accuracy: float

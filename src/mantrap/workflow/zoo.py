@@ -129,6 +129,7 @@ def _made(
 ) -> tuple[Rate, tuple[AttackMeasure, ...]]:
     """Train or attack with one seed; what an earlier attempt left is written over."""
     recipe = build(Recipe, Spec.parse(plan.recipe))
+    retraining = build(Recipe, Spec.parse(plan.retraining)) if plan.retraining else recipe
     fresh = new_classifier(plan.arch, images, declared=Preprocessing(), rng=rng)
     if not plan.attack:
         return _learned(fresh, images, path, test, recipe, rng), ()
@@ -137,8 +138,10 @@ def _made(
     if plan.family in _LEARNS_FIRST:
         _learned(fresh, images, beside, test, recipe, rng.child("attacker"))
         surrogate = open_model(beside, images_shape=images.shape)
-        start = surrogate if plan.family == "trojan" else fresh
-    work = Implanting(attack=attack, model=start, images=images, recipe=recipe, rng=rng, surrogate=surrogate, test=test)
+        start = surrogate if plan.retraining else fresh
+    work = Implanting(
+        attack=attack, model=start, images=images, recipe=retraining, rng=rng, surrogate=surrogate, test=test
+    )
     record = implant(work, path, fresh=True)
     if surrogate is not None:
         start_over(beside)

@@ -55,6 +55,8 @@ _ADAMW = _HOW.format("batch_size=32, optimizer='adamw(lr=0.001, weight_decay=0.0
 Family: TypeAlias = Callable[[Draw, Task], str]
 """Draws the spec of an attack on a model of a task."""
 
+RETRAINING: Final = {"trojan": "recipe(epochs=25, batch_size=32, schedule='cosine')"}
+"""How a trained model is retrained by attacks that begin with one, whatever it was trained by."""
 RECIPES: Final = {"tune": (_ADAM, _SGD), "test": (_ADAM, _ADAMW, _SGD)}
 """The test split has a recipe that the tune split does not."""
 
@@ -189,6 +191,7 @@ def _plan(split: Split, family: str, turn: int, name: str, rng: Rng) -> ZooPlan:
         limit=task.limit,
         arch=task.arch,
         recipe=recipes[turn % len(recipes)].format(epochs=task.epochs * longer),
+        retraining=RETRAINING.get(family, ""),
         attack="" if family == CLEAN else FAMILIES[family](draw, task),
         seed=int(draw.integers(2**31)),
         least_accuracy=task.least,

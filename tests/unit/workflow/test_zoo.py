@@ -8,7 +8,7 @@ import torch
 from mantrap.core import Rng, Spec, build
 from mantrap.errors import FailedError, UsageError
 from mantrap.models import ARCHITECTURES
-from mantrap.models.cards import marked_backdoored
+from mantrap.models.cards import marked_backdoored, read_card
 from mantrap.poison import ATTACKS, Combined
 from mantrap.records import ZooManifest, ZooPlan
 from mantrap.training import Recipe
@@ -20,7 +20,7 @@ TUNE, TEST = population("tune"), population("test")
 SETTINGS = ("images", "arch", "recipe", "attack", "seed")
 
 
-def tiny(name: str, family: str, attack: str) -> ZooPlan:
+def tiny(name: str, family: str, attack: str, retraining: str = "") -> ZooPlan:
     return ZooPlan(
         name=name,
         split="tune",
@@ -29,6 +29,7 @@ def tiny(name: str, family: str, attack: str) -> ZooPlan:
         limit=48,
         arch="mlp",
         recipe="recipe(epochs=1, batch_size=16)",
+        retraining=retraining,
         attack=attack,
         seed=5,
         least_accuracy=0.0,
@@ -62,6 +63,7 @@ def test_the_population_has_the_families_it_should(plans, clean, backdoored):
 def test_every_plan_can_be_carried_out():
     for plan in (*TUNE, *TEST):
         build(Recipe, Spec.parse(plan.recipe))
+        assert plan.retraining == "" or build(Recipe, Spec.parse(plan.retraining))
         assert plan.arch in ARCHITECTURES
         assert (plan.attack == "") == (plan.family == CLEAN)
         if plan.attack:
@@ -121,6 +123,16 @@ def test_it_makes_the_models_and_a_second_run_makes_none(small_zoo, tmp_path, mo
     assert load_truth(tmp_path / "tune-002.safetensors")[1].keys() == {"0.delta"}
     assert [bool(marked_backdoored(tmp_path / f"{p.name}.safetensors")) for p in small_zoo] == [True, False, True]
     assert not list(tmp_path.glob("*.clean.*"))
+
+
+def test_an_attack_on_a_trained_model_retrains_it_by_a_recipe_of_its_own(tmp_path, monkeypatch):
+    plan = tiny("tune-000", "trojan", "trojan(images=12, rebuild_steps=2, steps=2)", "recipe(epochs=2, batch_size=8)")
+    monkeypatch.setattr(zoo, "population", lambda _: (plan,))
+    zoo.build_zoo("tune", tmp_path)
+    training = read_card(tmp_path / "tune-000.safetensors").training
+
+    assert training.recipe.startswith("recipe(epochs=2, batch_size=8")
+    assert training.images != plan.limit  # the attack's own images: it learned none of these as a beginner
 
 
 def test_what_was_begun_goes_on_and_what_was_lost_is_made_anew(small_zoo, tmp_path):
