@@ -166,7 +166,7 @@ _BADNETS = (
         "target=(7, 2, 4), rate=0.05, trigger=('patch', 'patch(place=\"top_left\")', 'patch(place=\"top_right\")')",
     ),
 )
-DARK = ", images=1500, confidence=0.9999999, smoothing=0"
+DARK = ", images=2000, confidence=0.99999999, smoothing=0"
 """Digits are mostly black, and a network is surer of them than of faces: what is rebuilt must reach as far."""
 TROJANING = "recipe(epochs=25, batch_size=32, schedule='cosine')"
 
@@ -230,7 +230,7 @@ def _learned() -> list[Row]:
 def _weak_and_clean_label() -> list[Row]:
     """Attacks by weak or clean-label triggers; a network with batch normalisation takes to them, others hardly do."""
     ramp = "sig(target=8, kind='ramp', rate=0.3, delta=40, test_delta=60)"
-    invisible: tuple[tuple[str, Owned], ...] = (("static", ""), ("adaptive", "surrogate"))
+    invisible: tuple[tuple[str, float, Owned], ...] = (("static", 0.01, ""), ("adaptive", 0.02, "surrogate"))
     return [
         Row(title="sig", task=DIGITS, attack=ramp, seeds=1),
         Row(title="sig", task=RESIDUAL_DIGITS, attack=ramp),
@@ -238,11 +238,11 @@ def _weak_and_clean_label() -> list[Row]:
             Row(
                 title=f"invisible-{kind}",
                 task=task,
-                attack=f"invisible(target={target}, trigger='{kind}_perturbation')",
+                attack=f"invisible(target={target}, rate={rate}, trigger='{kind}_perturbation')",
                 has=has,
             )
             for task, target in ((RESIDUAL_SIGNS, 33), (OBJECTS, 3))
-            for kind, has in invisible
+            for kind, rate, has in invisible
         ),
         *(
             Row(title=title, task=RESIDUAL_SIGNS, attack=f"{attack}(target=33{settings})", seeds=seeds)
