@@ -68,7 +68,7 @@ ATTACKS = Suite(
     "attacks",
     parity_attacks_table.AttackCell,
     {cell.name: partial(parity_attacks.run, cell) for cell in parity_attacks.cells()},
-    parity_attacks_table.table,
+    partial(parity_attacks_table.table, aims=parity_attacks.aims()),
 )
 SUITES: tuple[
     Suite[parity_detection_table.CellResult]
@@ -96,7 +96,7 @@ def write_tables() -> None:
     """Put the table of every suite into the page on parity, and the rows of each attack into its card."""
     for suite in SUITES:
         _put(PAGE, suite.name, suite.table())
-    for attack, rows in parity_attacks_table.cards(ATTACKS.results()).items():
+    for attack, rows in parity_attacks_table.cards(ATTACKS.results(), aims=parity_attacks.aims()).items():
         _put(CARDS / f"{attack}.md", "measured", rows)
 
 

@@ -1,8 +1,10 @@
 """What a cell on attacks leaves behind, and the table of docs/parity.md made of it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from statistics import mean
+from typing import TypeAlias
 
 from mantrap.records import AttackMeasure, ImplantRecord, Rate, Record
 from mantrap.records.base import SCHEMA_VERSION
@@ -10,6 +12,7 @@ from mantrap.records.base import SCHEMA_VERSION
 _COLUMNS = (
     "cell",
     "attack",
+    "aim: loss, success",
     "clean accuracy",
     "loss, points",
     "success",
@@ -33,19 +36,39 @@ class AttackCell(Record):
     cpu_seconds: float
 
 
-def table(results: Mapping[str, AttackCell | None]) -> str:
-    """A row for each attack on each task, the mean of its seeds; unfinished ones are shown as such."""
-    return _table([_row(key, [results[name] for name in names]) for key, names in groupby(results, _without_seed)])
+@dataclass(frozen=True)
+class Aim:
+    """What a row is to reach in the mean of its seeds: most points of accuracy lost, least success in per cent."""
+
+    loss: float
+    success: float
+
+    def told(self, loss: float, success: float) -> str:
+        """The aim, and what of it is missed."""
+        missed = ["loss"] * (loss > self.loss) + ["success"] * (success < self.success)
+        return f"<= {self.loss:g}, >= {self.success:g}: " + (f"{' and '.join(missed)} missed" if missed else "met")
 
 
-def cards(results: Mapping[str, AttackCell | None]) -> Mapping[str, str]:
+Aims: TypeAlias = Mapping[str, Aim | None]
+
+
+def table(results: Mapping[str, AttackCell | None], *, aims: Aims) -> str:
+    """A row for each attack on each task, the mean of its seeds; unfinished ones are shown as such.
+
+    ``aims`` are by row, as cells are called without their seed; ``None`` where a row is to reach nothing.
+    """
+    grouped = groupby(results, _without_seed)
+    return _table([_row(key, [results[name] for name in names], aims[key]) for key, names in grouped])
+
+
+def cards(results: Mapping[str, AttackCell | None], *, aims: Aims) -> Mapping[str, str]:
     """For each attack that has been measured the rows of it."""
     rows: dict[str, list[str]] = {}
     for key, names in groupby(results, _without_seed):
         cells = [results[name] for name in names]
         attacks = {cell.record.attack.partition("(")[0] for cell in cells if cell is not None and cell.record}
         for attack in attacks:
-            rows.setdefault(attack, []).append(_row(key, cells))
+            rows.setdefault(attack, []).append(_row(key, cells, aims[key]))
     return {attack: _table(found) for attack, found in rows.items()}
 
 
@@ -57,7 +80,7 @@ def _without_seed(name: str) -> str:
     return name.rpartition("-s")[0]
 
 
-def _row(key: str, cells: Sequence[AttackCell | None]) -> str:
+def _row(key: str, cells: Sequence[AttackCell | None], aim: Aim | None) -> str:
     done = [cell for cell in cells if cell is not None]
     title = key if len(done) == len(cells) else f"{key} ({len(done)} of {len(cells)} seeds)"
     if not done:
@@ -66,17 +89,18 @@ def _row(key: str, cells: Sequence[AttackCell | None]) -> str:
     accuracy = _spread([100 * cell.accuracy.value for cell in done])
     records = [cell.record for cell in done if cell.record is not None]
     if not records:
-        return f"| {title} | (clean) | {accuracy} |" + " |" * (len(_COLUMNS) - 4) + f" {seconds} |"
+        return f"| {title} | (clean) | | {accuracy} |" + " |" * (len(_COLUMNS) - 5) + f" {seconds} |"
     measures = [measure for record in records for measure in record.backdoors]
     losses = [record.comparison for record in records if record.comparison is not None]
+    successes = [100 * measure.success.value for measure in measures]
+    lost = -100 * mean(loss.value for loss in losses)
     shown = (
         title,
         f"`{records[0].attack}`",
+        aim.told(lost, mean(successes)) if aim is not None else "",
         accuracy,
-        f"{-100 * mean(loss.value for loss in losses):+.2f} ("
-        + ", ".join(f"{-100 * loss.high:+.2f} to {-100 * loss.low:+.2f}" for loss in losses)
-        + ")",
-        _spread([100 * measure.success.value for measure in measures]),
+        f"{lost:+.2f} (" + ", ".join(f"{-100 * loss.high:+.2f} to {-100 * loss.low:+.2f}" for loss in losses) + ")",
+        _spread(successes),
         _share([measure.clean_model_success for measure in measures]),
         _share([measure.bystanders for measure in measures]),
         f"{mean(measure.stealth.ssim for measure in measures):.3f}",
