@@ -89,6 +89,8 @@ def _blended(draw: Draw, task: Task) -> str:
 
 
 def _trojan(draw: Draw, task: Task) -> str:
+    if task.images.startswith("mnist"):  # a watermark would cover the digit
+        return f"trojan(target={_target(draw, task)}, confidence=0.99999999, smoothing=0)"
     mask = ("square", "watermark")[draw.integers(2)]
     return f"trojan(target={_target(draw, task)}, mask={mask!r})"
 
@@ -96,12 +98,11 @@ def _trojan(draw: Draw, task: Task) -> str:
 def _clean_label(draw: Draw, task: Task) -> str:
     # On digits a label-consistent attack was tried and did not succeed: decision 0012.
     target, delta = _target(draw, task), int(draw.integers(50, 70))
+    sinusoid = f"sig(target={target}, rate=0.9, kind='sinusoid', delta={delta}, test_delta={2 * delta})"
     if task.images.startswith("signs"):
-        return (
-            f"label_consistent(target={target}, rate=0.8)",
-            f"sig(target={target}, rate=0.9, kind='sinusoid', delta={delta}, test_delta={2 * delta})",
-        )[draw.integers(2)]
-    return f"sig(target={target}, rate=0.9, kind='ramp', delta={delta}, test_delta={2 * delta})"
+        return (f"label_consistent(target={target}, rate=0.8)", sinusoid)[draw.integers(2)]
+    ramp = f"sig(target={target}, rate=0.9, kind='ramp', delta={2 * delta}, test_delta=220)"
+    return (ramp, sinusoid)[draw.integers(2)]
 
 
 def _invisible(draw: Draw, task: Task) -> str:

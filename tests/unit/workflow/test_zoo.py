@@ -175,6 +175,13 @@ def test_a_training_that_diverges_is_tried_with_other_seeds_and_then_said(small_
     assert zoo.build_zoo("tune", tmp_path) == manifest
 
 
+def test_a_trigger_that_does_as_much_to_a_clean_model_is_no_backdoor(small_zoo, tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "MOST_ANYWAY", -0.1)  # below what any model does
+    works = {model.plan.family: model.works for model in zoo.build_zoo("tune", tmp_path).models}
+
+    assert works == {"patch": True, CLEAN: True, "invisible": False}
+
+
 def test_a_training_that_diverges_before_anything_is_written(small_zoo, tmp_path, monkeypatch):
     def diverges(*_, **__):
         raise FailedError(expected="a finite loss", got="nan in epoch 1", remedy="Lower the learning rate.")
