@@ -23,18 +23,20 @@ def channels_last(model: Classifier) -> Iterator[bool]:
     Yields:
         Whether the weights lie channels last.
     """
-    able = any(isinstance(m, nn.Conv2d) for m in model.module.modules()) and _works(model)
+    able = lies_channels_last(model)
     if able:
-        _lay(model.module, torch.channels_last)
+        lay(model.module, torch.channels_last)
     try:
         yield able
     finally:
         if able:
-            _lay(model.module, torch.contiguous_format)
+            lay(model.module, torch.contiguous_format)
 
 
-def _works(model: Classifier) -> bool:
-    """Whether a copy runs with the channels last, and gives the same logits and gradients but for rounding."""
+def lies_channels_last(model: Classifier) -> bool:
+    """Whether a copy with the channels last runs, and gives the same logits and gradients but for rounding."""
+    if not any(isinstance(m, nn.Conv2d) for m in model.module.modules()):
+        return False
     noise = torch.rand(TRIED, *model.input_shape, generator=Rng(0).child("layout").torch())
     images = model.normalise(noise.to(model.device))
     last, usual = torch.channels_last, torch.contiguous_format
@@ -51,7 +53,7 @@ def _works(model: Classifier) -> bool:
 def _answer(module: nn.Module, images: Tensor, layout: torch.memory_format, *, learning: bool) -> tuple[Tensor, Tensor]:
     """What a copy says of the images, logits and the gradient of the sum of their squares."""
     copied = copy.deepcopy(module).train(learning)
-    _lay(copied, layout)
+    lay(copied, layout)
     pixels = images.detach().clone().requires_grad_()
     with torch.random.fork_rng(), torch.enable_grad():
         logits = copied(pixels)
@@ -59,5 +61,6 @@ def _answer(module: nn.Module, images: Tensor, layout: torch.memory_format, *, l
     return logits.detach(), slope
 
 
-def _lay(module: nn.Module, layout: torch.memory_format) -> None:
+def lay(module: nn.Module, layout: torch.memory_format) -> None:
+    """Lay the weights of convolutions in memory in this order."""
     module.to(memory_format=layout)  # type: ignore[call-overload] # torch takes it, its stubs do not know
