@@ -256,13 +256,13 @@ def _weak_and_clean_label() -> list[Row]:
         *(
             Row(title=title, task=RESIDUAL_SIGNS, attack=f"{attack}(target=33{settings})", seeds=seeds, aim=aim)
             for title, attack, settings, seeds, aim in (
-                ("sig", "sig", ", rate=0.3, delta=20, test_delta=80", SEEDS, Aim(1, 90)),
+                ("sig", "sig", ", rate=0.3, delta=40, test_delta=80", SEEDS, Aim(1, 90)),
                 ("blended", "blended", ", pattern='cartoon'", SEEDS, Aim(1, 90)),
                 ("blended-noise", "blended", "", 1, None),
                 ("adaptive-blend", "adaptive_blend", ", rate=0.03, cover_rate=0.03", 1, None),
                 ("frequency", "frequency", ", magnitude=60", 1, None),
                 ("wanet", "wanet", "", SEEDS, Aim(1, 90)),
-                ("input-aware", "input_aware", ", rate=0.3", SEEDS, Aim(1, 90)),
+                ("input-aware", "input_aware", ", rate=0.25", SEEDS, Aim(1, 90)),
             )
         ),
         Row(
