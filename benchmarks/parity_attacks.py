@@ -93,7 +93,7 @@ SIGNS = Task(
     name="gtsrb",
     images="gtsrb",
     arch="gtsrb_cnn",
-    recipe="recipe(epochs=10, batch_size=32, optimizer='adam(lr=0.001)', schedule='cosine', precision='bfloat16')",
+    recipe="recipe(epochs=20, batch_size=64, optimizer='adam(lr=0.002)', schedule='cosine', precision='bfloat16')",
 )
 RESIDUAL_DIGITS = Task(
     name="mnist-resnet8",
