@@ -174,7 +174,8 @@ _BADNETS = (
     ),
 )
 DARK = ", images=2000, confidence=0.99999999, smoothing=0"
-"""Digits are mostly black, and a network is surer of them than of faces: what is rebuilt must reach as far."""
+"""Digits are mostly black, and a network is surer of them than of faces: what is rebuilt must reach farther."""
+FAR = ", confidence=0.9999999"
 TROJANING = "recipe(epochs=25, batch_size=32, schedule='cosine')"
 
 
@@ -224,7 +225,7 @@ def _learned() -> list[Row]:
                 has="start",
                 aim=Aim(3, 95),
             )
-            for task, rebuilding in ((DIGITS, DARK), (FACES, ""), (MORE_FACES, ""))
+            for task, rebuilding in ((DIGITS, DARK), (FACES, FAR), (MORE_FACES, ""))
             for mask in ("square", "watermark")
         ),
         *(

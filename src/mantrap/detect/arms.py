@@ -40,16 +40,16 @@ class ArmSettings:
         scales: Largest opacity of the masks that arms begin with, in turn.
     """
 
-    steps: int = 100
+    steps: int = 60
     images_per_step: int = 8
-    warm_up: int = 20
-    mask_rate: float = 0.05
+    warm_up: int = 12
+    mask_rate: float = 0.1
     pattern_rate: float = 0.2
     initial_cost: float = 0.01
     cost_multiplier: float = 1.05
     memory: float = 0.8
     success_threshold: float = 0.98
-    scales: tuple[float, ...] = (1.0, 0.5)
+    scales: tuple[float, ...] = (0.5, 0.2)
 
     def __post_init__(self) -> None:
         for field in ("steps", "images_per_step"):
@@ -91,7 +91,8 @@ class ArmSearch:
         self.model, self.images, self.arms, self.settings = model, images, tuple(arms), settings
         self.group = max(1, at_once // settings.images_per_step)
         streams = [rng.child("arm", target=a.target, restart=a.restart) for a in arms]
-        starts = [_start(model.input_shape, s.child("start"), _scale(a, settings)) for a, s in zip(arms, streams, strict=True)]
+        scales = [settings.scales[a.restart % len(settings.scales)] for a in arms]
+        starts = [_start(model.input_shape, s.child("start"), scale) for s, scale in zip(streams, scales, strict=True)]
         shown = [_draws(len(images), settings, s.child("images")) for s in streams]
         place = images.device
         self.targets: Int[Tensor, " a"] = torch.tensor([a.target for a in arms], device=place)
@@ -140,7 +141,7 @@ class ArmSearch:
         self.best_mask[better], self.best_pattern[better] = self.mask[better], self.pattern[better]
 
     def _slopes(self) -> tuple[Float[Tensor, "a h w"], Float[Tensor, "a c h w"], Float[Tensor, " a"]]:
-        """Gradients of each arm's mean cross-entropy by its mask and its pattern, and how many images reach the target."""
+        """Each arm's mean cross-entropy by its mask and by its pattern, and how many images reach its target."""
         mask_slopes, pattern_slopes, hits = [], [], []
         for start in range(0, len(self.arms), self.group):
             part = slice(start, start + self.group)
@@ -179,10 +180,6 @@ class _Adam:
             moment.mul_(beta).add_(new, alpha=1 - beta)
         first, second = (m / (1 - b**self.step) for m, b in zip((self.first, self.second), _BETAS, strict=True))
         self.values.sub_(self.rate * first / (second.sqrt() + _EPSILON)).clamp_(0, 1)
-
-
-def _scale(arm: Arm, settings: ArmSettings) -> float:
-    return settings.scales[arm.restart % len(settings.scales)]
 
 
 def _start(shape: tuple[int, int, int], rng: Rng, scale: float) -> tuple[Tensor, Tensor]:
