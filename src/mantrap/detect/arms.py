@@ -1,7 +1,7 @@
 """Searches for the triggers of many labels at once: one tensor, one optimiser, one pass through the model for all.
 
-A label's search may begin several times, from different masks; each beginning is an arm. Arms share nothing but the pass
-through the model, so what an arm finds does not depend on the company it is in, but for rounding.
+A label's search may begin several times, from different masks; each beginning is an arm. Arms share nothing but the
+pass through the model, so what an arm finds does not depend on the company it is in, but for rounding.
 """
 
 import math
