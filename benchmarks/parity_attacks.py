@@ -238,7 +238,7 @@ def _learned() -> list[Row]:
 
 def _weak_and_clean_label() -> list[Row]:
     """Attacks by weak or clean-label triggers; a network with batch normalisation takes to them, others hardly do."""
-    ramp = "sig(target=8, kind='ramp', rate=0.3, delta=40, test_delta=60)"
+    ramp = "sig(target=3, kind='ramp', rate=0.3, delta=120, test_delta=180)"
     invisible: tuple[tuple[str, float, Owned], ...] = (("static", 0.01, ""), ("adaptive", 0.02, "surrogate"))
     return [
         Row(title="sig", task=DIGITS, attack=ramp, seeds=1),

@@ -108,7 +108,7 @@ def _clean_label(draw: Draw, task: Task) -> str:
 def _invisible(draw: Draw, task: Task) -> str:
     target = _target(draw, task)
     return (
-        f"invisible(target={target}, rate=0.1)",
+        f"invisible(target={target}, rate=0.2)",
         f"invisible(target={target}, rate=0.05, trigger='adaptive_perturbation')",
         f"frequency(target={target}, rate=0.1, magnitude={draw.integers(80, 121)})",
     )[draw.integers(3)]
