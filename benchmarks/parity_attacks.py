@@ -190,7 +190,9 @@ def rows() -> list[Row]:
             for rate in RATES
         ),
         Row(title="badnets", task=DIGITS, attack="badnets(target=7)", aim=Aim(0.5, 99)),
-        Row(title="badnets", task=FACES, attack="badnets(target=3, trigger='patch(size=5)')", aim=Aim(2, 95)),
+        Row(
+            title="badnets", task=FACES, attack="badnets(target=3, rate=0.05, trigger='patch(size=10)')", aim=Aim(2, 95)
+        ),
         Row(title="badnets", task=SIGNS, attack="badnets(target=33)", aim=Aim(0.5, 97)),
         *(
             Row(title=f"badnets-{title}", task=DIGITS, attack=f"badnets({settings})", seeds=1)
