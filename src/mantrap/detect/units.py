@@ -1,0 +1,94 @@
+"""How a search of many labels is cut into pieces that fit in memory and are lost or kept as a whole."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mantrap.core import Classifier
+
+GIB = 1 << 30
+_STATES = 6
+"""Tensors of the size of a mask, and of a pattern, that an arm has: value, two moments, best, slope, a passing one."""
+_PASSING = 1.5
+"""What a pass takes beside what it saves for the way back, as a factor: the gradients on that way."""
+_MOST_LABELS = 64
+"""Labels in a unit at most, so that little is lost when a run is killed."""
+_MOST_AT_ONCE = {"cpu": 80, "cuda": 4096}
+"""Images in one pass: more of them leave a processor's cache and are slower."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """The pieces of a search, a function of model, labels and memory alone.
+
+    Args:
+        labels: The labels of each unit, in rising order.
+        at_once: Images in one pass through the model.
+    """
+
+    labels: tuple[tuple[int, ...], ...]
+    at_once: int
+
+
+def plan_units(
+    model: Classifier,
+    labels: Sequence[int],
+    *,
+    restarts: int,
+    images_per_step: int,
+    images: int,
+    memory: float = 2 * GIB,
+) -> Units:
+    """Cut a search into units.
+
+    Args:
+        model: The classifier that the search asks.
+        labels: Labels to search for, in any order, each once.
+        restarts: Arms of each label.
+        images_per_step: Images of an arm in one pass, which stay together.
+        images: Images to search with; all are held.
+        memory: Bytes that the search may take beside the model's weights. A search that does not fit at all gets the
+            smallest units there are.
+    """
+    channels, height, width = model.input_shape
+    pixels = 4 * height * width
+    arm = _STATES * pixels * (1 + channels)
+    image = _PASSING * bytes_by_image(model) + 4 * pixels * channels
+    left = memory - images * pixels * channels
+    most = _MOST_AT_ONCE.get(model.device.type, _MOST_AT_ONCE["cpu"])
+    # Half of what is left for a pass through the model at most, the rest for the arms.
+    at_once = max(images_per_step, min(most, math.floor(max(0.0, left) / 2 / image)))
+    at_once -= at_once % images_per_step
+    arms = math.floor(max(0.0, left - at_once * image) / arm)
+    together = max(1, min(_MOST_LABELS, arms // restarts))
+    ordered = sorted(labels)
+    return Units(tuple(tuple(ordered[i : i + together]) for i in range(0, len(ordered), together)), at_once)
+
+
+def bytes_by_image(model: Classifier) -> int:
+    """What one image more adds to what a forward pass saves for the way back, in bytes."""
+    one, two = (_saved(model, count) for count in (1, 2))
+    return max(1, two - one)
+
+
+def _saved(model: Classifier, count: int) -> int:
+    """Bytes that a pass of so many images saves, each piece of memory counted once."""
+    pieces: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        pieces[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def give(saved: Any) -> Any:  # noqa: ANN401 - as torch has it
+        return saved
+
+    images = torch.zeros(count, *model.input_shape, device=model.device).requires_grad_()
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, give), model.frozen():
+        logits = model.logits(images)  # held until all is counted, so that no memory is given out twice
+    del logits
+    return sum(pieces.values())
