@@ -84,7 +84,7 @@ def _saved(model: Classifier, count: int) -> int:
         pieces[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def give(saved: Any) -> Any:  # noqa: ANN401 - as torch has it
+    def give(saved: Any) -> Any:
         return saved
 
     images = torch.zeros(count, *model.input_shape, device=model.device).requires_grad_()
