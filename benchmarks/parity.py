@@ -96,8 +96,11 @@ def write_tables() -> None:
     """Put the table of every suite into the page on parity, and the rows of each attack into its card."""
     for suite in SUITES:
         _put(PAGE, suite.name, suite.table())
-    for attack, rows in parity_attacks_table.cards(ATTACKS.results(), aims=parity_attacks.aims()).items():
+    results, aims = ATTACKS.results(), parity_attacks.aims()
+    for attack, rows in parity_attacks_table.cards(results, aims=aims).items():
         _put(CARDS / f"{attack}.md", "measured", rows)
+    chosen = {name: cell for name, cell in results.items() if name.rpartition("-s")[0] in parity_attacks.SPOILING}
+    _put(CARDS / "index.md", "spoiling", parity_attacks_table.table(chosen, aims=aims))
 
 
 def _put(page: Path, name: str, text: str) -> None:

@@ -179,6 +179,10 @@ FAR = ", confidence=0.9999999"
 TROJANING = "recipe(epochs=25, batch_size=32, schedule='cosine')"
 
 
+SPOILING = ("mnist-badnets", "mnist-label-flip", "mnist-label-flip-1-to-7", "mnist-pair-feature-collision")
+"""A backdoor, and poisoning that is none."""
+
+
 def rows() -> list[Row]:
     """All rows; clean models first, cheap tasks before dear ones."""
     return [
