@@ -214,6 +214,7 @@ def rows() -> list[Row]:
         ),
         *_learned(),
         *_weak_and_clean_label(),
+        *_joint(),
         Row(title="clean", task=DEEP, seeds=1),
         Row(title="badnets", task=DEEP, attack="badnets", seeds=1),
     ]
@@ -268,8 +269,6 @@ def _weak_and_clean_label() -> list[Row]:
                 ("blended-noise", "blended", "", 1, None),
                 ("adaptive-blend", "adaptive_blend", ", rate=0.03, cover_rate=0.03", 1, None),
                 ("frequency", "frequency", ", magnitude=60", 1, None),
-                ("wanet", "wanet", "", SEEDS, Aim(1, 90)),
-                ("input-aware", "input_aware", ", rate=0.25", SEEDS, Aim(1, 90)),
             )
         ),
         Row(
@@ -278,6 +277,28 @@ def _weak_and_clean_label() -> list[Row]:
             attack="label_consistent(target=3, rate=0.5)",
             has="surrogate",
             seeds=1,
+        ),
+    ]
+
+
+def _joint() -> list[Row]:
+    """Attacks whose triggers are learned with the model, or take long to be learned."""
+    recipe = "recipe(epochs={}, batch_size=64, optimizer='adam(lr=0.003)', schedule='cosine', precision='bfloat16')"
+    return [
+        Row(
+            title="wanet",
+            task=RESIDUAL_SIGNS,
+            attack="wanet(target=33, strength=2.0, rate=0.05)",
+            recipe=recipe.format(40),
+            has="start",
+            aim=Aim(1, 90),
+        ),
+        Row(
+            title="input-aware",
+            task=RESIDUAL_SIGNS,
+            attack="input_aware(target=33, rate=0.25)",
+            recipe=recipe.format(20),
+            aim=Aim(1, 90),
         ),
     ]
 

@@ -16,10 +16,7 @@ from torch.nn.functional import cross_entropy
 from mantrap.core import Classifier, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.errors import FailedError
-
-_BETAS = (0.5, 0.9)
-_EPSILON = 1e-7
-"""Of Adam, as in the paper's mode."""
+from mantrap.ops.boxed_adam import BoxedAdam
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +96,8 @@ class ArmSearch:
         self.shown: Int[Tensor, "a steps n"] = torch.stack(shown).to(place)
         self.mask: Float[Tensor, "a h w"] = torch.stack([mask for mask, _ in starts]).to(place)
         self.pattern: Float[Tensor, "a c h w"] = torch.stack([pattern for _, pattern in starts]).to(place)
-        self._masks = _Adam(self.mask, settings.mask_rate)
-        self._patterns = _Adam(self.pattern, settings.pattern_rate)
+        self._masks = BoxedAdam(self.mask, settings.mask_rate)
+        self._patterns = BoxedAdam(self.pattern, settings.pattern_rate)
         self.cost: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
         self.success: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
         self.best_norm: Float[Tensor, " a"] = torch.full((len(arms),), math.inf, device=place)
@@ -164,22 +161,6 @@ class ArmSearch:
             pattern_slopes.append(by_arm.sum(1) * mask[:, 0])
             hits.append((logits.detach().argmax(1) == wanted).view(images.shape[:2]).sum(1).float())
         return torch.cat(mask_slopes), torch.cat(pattern_slopes), torch.cat(hits)
-
-
-class _Adam:
-    """Adam on numbers that stay in [0, 1], in place."""
-
-    def __init__(self, values: Tensor, rate: float) -> None:
-        self.values, self.rate, self.step = values, rate, 0
-        self.first, self.second = torch.zeros_like(values), torch.zeros_like(values)
-
-    def descend(self, slope: Tensor) -> None:
-        """One step down."""
-        self.step += 1
-        for moment, beta, new in ((self.first, _BETAS[0], slope), (self.second, _BETAS[1], slope.square())):
-            moment.mul_(beta).add_(new, alpha=1 - beta)
-        first, second = (m / (1 - b**self.step) for m, b in zip((self.first, self.second), _BETAS, strict=True))
-        self.values.sub_(self.rate * first / (second.sqrt() + _EPSILON)).clamp_(0, 1)
 
 
 def _start(shape: tuple[int, int, int], rng: Rng, scale: float) -> tuple[Tensor, Tensor]:
