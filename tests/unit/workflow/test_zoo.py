@@ -110,6 +110,10 @@ def test_clean_and_backdoored_models_are_spread_alike_over_tasks(plans):
         assert abs(count / tasks[0].total() - tasks[1][task] / tasks[1].total()) < 0.1
 
 
+def test_attacks_are_not_planned_where_they_do_not_succeed():
+    assert not [p.name for p in (*TUNE, *TEST) if p.family == "warped" and p.images.startswith("signs")]
+
+
 def test_it_makes_the_models_and_a_second_run_makes_none(small_zoo, tmp_path, monkeypatch):
     manifest = zoo.build_zoo("tune", tmp_path)
     again = ZooManifest.from_json((tmp_path / "manifest.json").read_text())
