@@ -180,7 +180,7 @@ def test_a_training_that_diverges_is_tried_with_other_seeds_and_then_said(small_
 
 
 def test_a_trigger_that_does_as_much_to_a_clean_model_is_no_backdoor(small_zoo, tmp_path, monkeypatch):
-    monkeypatch.setattr(zoo, "MOST_ANYWAY", -0.1)  # below what any model does
+    monkeypatch.setattr(zoo, "LEAST_MORE", 1.1)  # more than there is
     works = {model.plan.family: model.works for model in zoo.build_zoo("tune", tmp_path).models}
 
     assert works == {"patch": True, CLEAN: True, "invisible": False}
