@@ -24,7 +24,7 @@ from mantrap.workflow.zoo_plan import Split, population
 LEAST_SUCCESS = 0.75
 """Success of every planted backdoor, at least, else the attack has failed."""
 LEAST_MORE = 0.5
-"""By how much more a trigger succeeds than on a clean model, at least, where one is there: else it shows no backdoor."""
+"""By how much more a trigger succeeds than on a clean model, where one is there: else it shows no backdoor."""
 ATTEMPTS = 3
 """Seeds that are tried for a model before it is left as one that does not work."""
 _TESTED = 2000

@@ -96,13 +96,13 @@ def _trojan(draw: Draw, task: Task) -> str:
 
 
 def _clean_label(draw: Draw, task: Task) -> str:
-    # On digits a label-consistent attack was tried and did not succeed: decision 0012.
+    # Decision 0012 says what did not succeed on digits: a label-consistent attack, and a signal as weak as on signs.
     target, delta = _target(draw, task), int(draw.integers(50, 70))
-    sinusoid = f"sig(target={target}, rate=0.9, kind='sinusoid', delta={delta}, test_delta={2 * delta})"
     if task.images.startswith("signs"):
-        return (f"label_consistent(target={target}, rate=0.8)", sinusoid)[draw.integers(2)]
-    ramp = f"sig(target={target}, rate=0.9, kind='ramp', delta={2 * delta}, test_delta=220)"
-    return (ramp, sinusoid)[draw.integers(2)]
+        signal = f"sig(target={target}, rate=0.9, kind='sinusoid', delta={delta}, test_delta={2 * delta})"
+        return (f"label_consistent(target={target}, rate=0.8)", signal)[draw.integers(2)]
+    kind = ("ramp", "sinusoid")[draw.integers(2)]
+    return f"sig(target={target}, rate=0.9, kind={kind!r}, delta={2 * delta}, test_delta=220)"
 
 
 def _invisible(draw: Draw, task: Task) -> str:
