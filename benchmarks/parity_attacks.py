@@ -245,7 +245,7 @@ def _learned() -> list[Row]:
 
 def _weak_and_clean_label() -> list[Row]:
     """Attacks by weak or clean-label triggers; a network with batch normalisation takes to them, others hardly do."""
-    ramp = "sig(target=3, kind='ramp', rate=0.3, delta=120, test_delta=180)"
+    ramp = "sig(target=3, kind='ramp', rate=0.3, delta=160, test_delta=230)"
     invisible: tuple[tuple[str, float, Owned], ...] = (("static", 0.01, ""), ("adaptive", 0.02, "surrogate"))
     return [
         Row(title="sig", task=DIGITS, attack=ramp, seeds=1),
