@@ -46,7 +46,7 @@ UNDECLARED = Preprocessing()
 
 
 def open_model(
-    path: Path,
+    path: str | Path,
     *,
     arch: str | None = None,
     images_shape: Shape | None = None,
@@ -73,7 +73,7 @@ def open_model(
         MissingDataError: A file is not there.
         ModelError: The file, its weights, its card or its outputs cannot be used.
     """
-    place = devices.device(device)
+    path, place = Path(path), devices.device(device)
     card = read_card(path)
     weights = read_weights(path)
     spec = _spec(path, arch, card)

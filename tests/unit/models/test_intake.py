@@ -49,6 +49,11 @@ def test_the_number_of_classes_is_read_off_every_architecture_of_ours(tmp_path, 
     assert torch.equal(model.logits(images), module.eval()(images))
 
 
+def test_a_path_may_be_text(weights):
+    one, other = (open_model(path, arch=ARCH, images_shape=(3, 4, 5)) for path in (weights, str(weights)))
+    assert one.digest() == other.digest()
+
+
 def test_what_the_spec_says_stands_above_the_images(weights):
     spec = "mlp(channels=3, height=4, width=5, hidden=(5,))"
     assert open_model(weights, arch=spec, device="cpu").input_shape == (3, 4, 5)
