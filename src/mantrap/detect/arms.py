@@ -1,10 +1,11 @@
 """Searches for the triggers of many labels at once: one tensor, one optimiser, one pass through the model for all.
 
-A label's search may begin several times, from different masks; each beginning is an arm. Arms share nothing but the
+A label's search may begin several times, from different places; each beginning is an arm. Arms share nothing but the
 pass through the model, so what an arm finds does not depend on the company it is in, but for rounding.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,50 +17,6 @@ from torch.nn.functional import cross_entropy
 from mantrap.core import Classifier, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.errors import FailedError
-from mantrap.ops.boxed_adam import BoxedAdam
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmSettings:
-    """How arms are searched.
-
-    Args:
-        steps: Steps of every arm.
-        images_per_step: Images that an arm looks at in a step.
-        warm_up: First steps, in which the norm costs nothing.
-        mask_rate: Learning rate of the mask, which lies in [0, 1].
-        pattern_rate: Learning rate of the pattern.
-        initial_cost: L1 weight when it begins to count.
-        cost_multiplier: Factor by which the weight grows after a step at which the trigger works; else it shrinks by
-            the 1.5th power.
-        memory: How slowly an arm's success follows its steps: the weight of the past in a moving average, in [0, 1).
-        success_threshold: The average from which a trigger works.
-        scales: Largest opacity of the masks that arms begin with, in turn.
-    """
-
-    steps: int = 60
-    images_per_step: int = 8
-    warm_up: int = 12
-    mask_rate: float = 0.1
-    pattern_rate: float = 0.2
-    initial_cost: float = 0.01
-    cost_multiplier: float = 1.05
-    memory: float = 0.8
-    success_threshold: float = 0.98
-    scales: tuple[float, ...] = (0.5, 0.2)
-
-    def __post_init__(self) -> None:
-        for field in ("steps", "images_per_step"):
-            require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
-        require(0 <= self.warm_up < self.steps, field="warm_up", expected="in [0, steps)", got=self.warm_up)
-        for field in ("mask_rate", "pattern_rate", "initial_cost"):
-            require(getattr(self, field) > 0, field=field, expected="above 0", got=getattr(self, field))
-        require(self.cost_multiplier > 1, field="cost_multiplier", expected="above 1", got=self.cost_multiplier)
-        require(0 <= self.memory < 1, field="memory", expected="in [0, 1)", got=self.memory)
-        share = self.success_threshold
-        require(0 < share <= 1, field="success_threshold", expected="in (0, 1]", got=share)
-        scaled = bool(self.scales) and all(0 < scale <= 1 for scale in self.scales)
-        require(scaled, field="scales", expected="with numbers in (0, 1]", got=self.scales)
 
 
 @dataclass(frozen=True)
@@ -70,6 +27,73 @@ class Arm:
     restart: int
 
 
+class Triggers(ABC):
+    """The triggers of some arms while they are searched for, and the smallest of each that worked."""
+
+    best: dict[str, Tensor]
+    """What the smallest triggers are made of, [a, ...]; those of the beginning where none worked."""
+
+    @abstractmethod
+    def stamped(self, arms: slice, images: Float[Tensor, "a n c h w"]) -> Float[Tensor, "a n c h w"]:
+        """The images of some arms with their triggers on them."""
+
+    @abstractmethod
+    def note(self, arms: slice, images: Float[Tensor, "a n c h w"], slopes: Float[Tensor, "a n c h w"]) -> None:
+        """Take in how each arm's loss changes with the pixels of its stamped images."""
+
+    @abstractmethod
+    def norms(self) -> Float[Tensor, " a"]:
+        """How large each trigger is."""
+
+    @abstractmethod
+    def keep(self, better: Bool[Tensor, " a"]) -> None:
+        """Remember the triggers of these arms as they are."""
+
+    @abstractmethod
+    def descend(self, cost: Float[Tensor, " a"]) -> None:
+        """One step down the slopes that were noted, and down the norm as far as it costs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSettings(ABC):
+    """How arms are searched, whatever their triggers are.
+
+    Args:
+        steps: Steps of every arm.
+        images_per_step: Images that an arm looks at in a step.
+        warm_up: First steps, in which the norm costs nothing.
+        initial_cost: Weight of the norm when it begins to count.
+        cost_multiplier: Factor by which the weight grows after a step at which the trigger works; else it shrinks by
+            the 1.5th power.
+        memory: How slowly an arm's success follows its steps: the weight of the past in a moving average, in [0, 1).
+        success_threshold: The average from which a trigger works.
+    """
+
+    steps: int = 60
+    images_per_step: int = 8
+    warm_up: int = 12
+    initial_cost: float = 0.01
+    cost_multiplier: float = 1.05
+    memory: float = 0.8
+    success_threshold: float = 0.98
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "images_per_step"):
+            require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
+        require(0 <= self.warm_up < self.steps, field="warm_up", expected="in [0, steps)", got=self.warm_up)
+        require(self.initial_cost > 0, field="initial_cost", expected="above 0", got=self.initial_cost)
+        require(self.cost_multiplier > 1, field="cost_multiplier", expected="above 1", got=self.cost_multiplier)
+        require(0 <= self.memory < 1, field="memory", expected="in [0, 1)", got=self.memory)
+        share = self.success_threshold
+        require(0 < share <= 1, field="success_threshold", expected="in (0, 1]", got=share)
+
+    @abstractmethod
+    def begin(
+        self, shape: tuple[int, int, int], arms: Sequence[Arm], streams: Sequence[Rng], device: torch.device
+    ) -> Triggers:
+        """The triggers that arms begin with, each drawn from its own stream."""
+
+
 class ArmSearch:
     """The search of some arms.
 
@@ -77,7 +101,7 @@ class ArmSearch:
         model: The classifier, frozen; best a fast copy.
         images: Images to search with, [n, c, h, w] in [0, 1], on the model's device.
         arms: What to search for.
-        settings: How.
+        settings: How, and for what kind of triggers.
         rng: Arm ``a`` draws from ``rng.child("arm", target=a.target, restart=a.restart)``.
         at_once: Images in one pass through the model, at least; an arm's images stay together.
     """
@@ -88,20 +112,14 @@ class ArmSearch:
         self.model, self.images, self.arms, self.settings = model, images, tuple(arms), settings
         self.group = max(1, at_once // settings.images_per_step)
         streams = [rng.child("arm", target=a.target, restart=a.restart) for a in arms]
-        scales = [settings.scales[a.restart % len(settings.scales)] for a in arms]
-        starts = [_start(model.input_shape, s.child("start"), scale) for s, scale in zip(streams, scales, strict=True)]
-        shown = [_draws(len(images), settings, s.child("images")) for s in streams]
         place = images.device
+        self.triggers = settings.begin(model.input_shape, arms, [s.child("start") for s in streams], place)
+        shown = [_draws(len(images), settings, s.child("images")) for s in streams]
         self.targets: Int[Tensor, " a"] = torch.tensor([a.target for a in arms], device=place)
         self.shown: Int[Tensor, "a steps n"] = torch.stack(shown).to(place)
-        self.mask: Float[Tensor, "a h w"] = torch.stack([mask for mask, _ in starts]).to(place)
-        self.pattern: Float[Tensor, "a c h w"] = torch.stack([pattern for _, pattern in starts]).to(place)
-        self._masks = BoxedAdam(self.mask, settings.mask_rate)
-        self._patterns = BoxedAdam(self.pattern, settings.pattern_rate)
         self.cost: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
         self.success: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
         self.best_norm: Float[Tensor, " a"] = torch.full((len(arms),), math.inf, device=place)
-        self.best_mask, self.best_pattern = self.mask.clone(), self.pattern.clone()
         self.step = 0
 
     def run(self) -> None:
@@ -116,13 +134,13 @@ class ArmSearch:
     def advance(self) -> None:
         """One step of every arm."""
         settings = self.settings
-        mask_slope, pattern_slope, hits = self._slopes()
-        share = hits / settings.images_per_step
+        share = self._look() / settings.images_per_step
         self.success = share if self.step == 0 else settings.memory * self.success + (1 - settings.memory) * share
-        works = self.success >= settings.success_threshold
-        self._keep(works)
-        self._masks.descend(mask_slope + self.cost[:, None, None])
-        self._patterns.descend(pattern_slope)
+        works, norms = self.success >= settings.success_threshold, self.triggers.norms()
+        better = works & (norms < self.best_norm)
+        self.best_norm = torch.where(better, norms, self.best_norm)
+        self.triggers.keep(better)
+        self.triggers.descend(self.cost)
         if self.step >= settings.warm_up:
             factor = settings.cost_multiplier
             changed = torch.where(works, self.cost * factor, self.cost / factor**1.5)
@@ -130,43 +148,27 @@ class ArmSearch:
             self.cost = torch.where(self.cost == 0, first, changed)
         self.step += 1
 
-    def _keep(self, works: Bool[Tensor, " a"]) -> None:
-        """Remember the masks that work and are smaller than those before."""
-        norm = self.mask.sum((1, 2))
-        better = works & (norm < self.best_norm)
-        self.best_norm = torch.where(better, norm, self.best_norm)
-        self.best_mask[better], self.best_pattern[better] = self.mask[better], self.pattern[better]
-
-    def _slopes(self) -> tuple[Float[Tensor, "a h w"], Float[Tensor, "a c h w"], Float[Tensor, " a"]]:
-        """Each arm's mean cross-entropy by its mask and by its pattern, and how many images reach its target."""
-        mask_slopes, pattern_slopes, hits = [], [], []
+    def _look(self) -> Float[Tensor, " a"]:
+        """Note the slopes of each arm's mean cross-entropy; how many of its images reach its target."""
+        hits = []
         for start in range(0, len(self.arms), self.group):
             part = slice(start, start + self.group)
             images = self.images[self.shown[part, self.step]]
-            mask, gap = self.mask[part, None, None], self.pattern[part, None] - images
-            stamped = (images + mask * gap).flatten(0, 1).requires_grad_()
+            stamped = self.triggers.stamped(part, images).flatten(0, 1).requires_grad_()
             wanted = self.targets[part].repeat_interleave(images.shape[1])
             with torch.enable_grad():
                 logits = self.model.logits(stamped)
                 loss = cross_entropy(logits, wanted, reduction="sum")
-                (slope,) = torch.autograd.grad(loss, stamped)
+                (slopes,) = torch.autograd.grad(loss, stamped)
             if not math.isfinite(float(loss.detach())):
                 raise FailedError(
                     expected=f"finite logits while searching for labels {self.targets[part].unique().tolist()}",
                     got=f"a loss of {float(loss.detach())} at step {self.step}",
                     remedy="Check the model's declared preprocessing and its weights.",
                 )
-            by_arm = slope.view(images.shape) / images.shape[1]
-            mask_slopes.append((by_arm * gap).sum((1, 2)))
-            pattern_slopes.append(by_arm.sum(1) * mask[:, 0])
+            self.triggers.note(part, images, slopes.view(images.shape) / images.shape[1])
             hits.append((logits.detach().argmax(1) == wanted).view(images.shape[:2]).sum(1).float())
-        return torch.cat(mask_slopes), torch.cat(pattern_slopes), torch.cat(hits)
-
-
-def _start(shape: tuple[int, int, int], rng: Rng, scale: float) -> tuple[Tensor, Tensor]:
-    """A random mask and a random pattern."""
-    stream, (_, height, width) = rng.torch(), shape
-    return torch.rand(height, width, generator=stream) * scale, torch.rand(shape, generator=stream)
+        return torch.cat(hits)
 
 
 def _draws(count: int, settings: ArmSettings, rng: Rng) -> Int[Tensor, "steps n"]:
