@@ -195,7 +195,7 @@ def rows() -> list[Row]:
         ),
         Row(title="badnets", task=DIGITS, attack="badnets(target=7)", aim=Aim(0.5, 99)),
         Row(
-            title="badnets", task=FACES, attack="badnets(target=3, rate=0.06, trigger='patch(size=10)')", aim=Aim(2, 95)
+            title="badnets", task=FACES, attack="badnets(target=3, rate=0.08, trigger='patch(size=10)')", aim=Aim(2, 95)
         ),
         Row(title="badnets", task=SIGNS, attack="badnets(target=33)", aim=Aim(0.5, 97)),
         *(
