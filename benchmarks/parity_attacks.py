@@ -176,9 +176,8 @@ _BADNETS = (
 DARK = ", images=2000, confidence=0.99999999, smoothing=0"
 """Digits are mostly black, and a network is surer of them than of faces: what is rebuilt must reach farther."""
 FAR = ", confidence=0.9999999"
+"""As far as faces need, of which a network is less sure."""
 TROJANING = "recipe(epochs=25, batch_size=32, schedule='cosine')"
-
-
 SPOILING = ("mnist-badnets", "mnist-label-flip", "mnist-label-flip-1-to-7", "mnist-pair-feature-collision")
 """A backdoor, and poisoning that is none."""
 

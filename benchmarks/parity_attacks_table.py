@@ -43,10 +43,13 @@ class Aim:
     loss: float
     success: float
 
+    def __str__(self) -> str:
+        return f"<= {self.loss:g}, >= {self.success:g}"
+
     def told(self, loss: float, success: float) -> str:
         """The aim, and what of it is missed."""
         missed = ["loss"] * (loss > self.loss) + ["success"] * (success < self.success)
-        return f"<= {self.loss:g}, >= {self.success:g}: " + (f"{' and '.join(missed)} missed" if missed else "met")
+        return f"{self}: {' and '.join(missed)} missed" if missed else f"{self}: met"
 
 
 Aims: TypeAlias = Mapping[str, Aim | None]
@@ -97,7 +100,7 @@ def _row(key: str, cells: Sequence[AttackCell | None], aim: Aim | None) -> str:
     shown = (
         title,
         f"`{records[0].attack}`",
-        aim.told(lost, mean(successes)) if aim is not None else "",
+        "" if aim is None else aim.told(lost, mean(successes)) if len(done) == len(cells) else f"{aim}: open",
         accuracy,
         f"{lost:+.2f} (" + ", ".join(f"{-100 * loss.high:+.2f} to {-100 * loss.low:+.2f}" for loss in losses) + ")",
         _spread(successes),

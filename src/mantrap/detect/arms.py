@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from mantrap.core import Classifier, Rng, require
 from mantrap.core.shapes import Images
-from mantrap.errors import FailedError
+from mantrap.detect.finite import check_finite
 
 
 @dataclass(frozen=True)
@@ -160,12 +160,7 @@ class ArmSearch:
                 logits = self.model.logits(stamped)
                 loss = cross_entropy(logits, wanted, reduction="sum")
                 (slopes,) = torch.autograd.grad(loss, stamped)
-            if not math.isfinite(float(loss.detach())):
-                raise FailedError(
-                    expected=f"finite logits while searching for labels {self.targets[part].unique().tolist()}",
-                    got=f"a loss of {float(loss.detach())} at step {self.step}",
-                    remedy="Check the model's declared preprocessing and its weights.",
-                )
+            check_finite(loss, self.targets[part].unique().tolist(), self.step)
             self.triggers.note(part, images, slopes.view(images.shape) / images.shape[1])
             hits.append((logits.detach().argmax(1) == wanted).view(images.shape[:2]).sum(1).float())
         return torch.cat(hits)

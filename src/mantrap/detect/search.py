@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from mantrap.core import Classifier, ImageSet, ReversedTrigger, Rng, require
 from mantrap.core.shapes import Images, Logits, Mask, Pattern
-from mantrap.errors import FailedError
+from mantrap.detect.finite import check_finite
 from mantrap.ops.stamp import stamp
 
 STOPPED = ("last step", "early stop", "cut short")
@@ -101,12 +101,7 @@ class TriggerSearch:
         """Cross-entropy towards the target plus the weighted L1 norm of the mask; counts the hits on the way."""
         norm = self.mask.sum()
         entropy = cross_entropy(logits, torch.full((len(logits),), self.target, device=self.device))
-        if not math.isfinite(float(entropy.detach())):
-            raise FailedError(
-                expected=f"finite logits while searching for label {self.target}",
-                got=f"a loss of {float(entropy.detach())} at step {self.step}",
-                remedy="Check the model's declared preprocessing and its weights.",
-            )
+        check_finite(entropy, (self.target,), self.step)
         self._hits += int((logits.detach().argmax(1) == self.target).sum())
         self._shown += len(logits)
         self._norms.append(float(norm.detach()))

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from torch import Tensor, zeros_like
+from torch import Tensor
+from torch.optim import Adam
 
 BETAS: Final = (0.5, 0.9)
 """Those of Neural Cleanse's search: short memories, for searches of few steps."""
@@ -15,7 +16,7 @@ class BoxedAdam:
     What is optimised side by side in one tensor is optimised as if it were alone.
 
     Args:
-        values: Any shape, from ``low`` to 1.
+        values: Any shape, from ``low`` to 1, without a gradient of its own.
         rate: Learning rate.
         low: The lower edge.
 
@@ -23,13 +24,13 @@ class BoxedAdam:
     """
 
     def __init__(self, values: Tensor, rate: float, *, low: float = 0.0) -> None:
-        self.values, self.rate, self.low, self.step = values, rate, low, 0
-        self._first, self._second = zeros_like(values), zeros_like(values)
+        self.values, self.rate, self.low = values, rate, low
+        self._adam = Adam([values], lr=rate, betas=BETAS, eps=_EPSILON)
 
     def descend(self, slope: Tensor, *, share: float = 1.0) -> None:
         """One step down, or a share of one."""
-        self.step += 1
-        self._first.mul_(BETAS[0]).add_(slope, alpha=1 - BETAS[0])
-        self._second.mul_(BETAS[1]).addcmul_(slope, slope, value=1 - BETAS[1])
-        first, second = self._first / (1 - BETAS[0] ** self.step), self._second / (1 - BETAS[1] ** self.step)
-        self.values.sub_(share * self.rate * first / (second.sqrt() + _EPSILON)).clamp_(self.low, 1)
+        self.values.grad = slope
+        self._adam.param_groups[0]["lr"] = share * self.rate
+        self._adam.step()
+        self.values.grad = None
+        self.values.clamp_(self.low, 1)

@@ -10,17 +10,20 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def fold(module: nn.Module) -> tuple[fx.GraphModule, int]:
-    """The same network in eval mode with less to compute, and how many normalisations were folded.
+    """The same network with less to compute, and how many normalisations were folded.
 
     A normalisation is folded where it takes what a convolution or dense layer gives, both are called once, and nobody
     else reads that layer. The module stays as it is; the new one shares with it the layers that are not changed.
+
+    Args:
+        module: A network in eval mode.
 
     Raises:
         Exception: Whatever the forward pass raises when it is traced; one that decides by what is in its input does.
 
     Reference: Jacob et al., Quantization and training of neural networks, CVPR 2018, section 3.2.
     """
-    traced = fx.symbolic_trace(module.eval())
+    traced = fx.symbolic_trace(module)
     called = Counter(node.target for node in traced.graph.nodes if node.op == "call_module")
     layers = dict(traced.named_modules(remove_duplicate=False))
     folded = 0

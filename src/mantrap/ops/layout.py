@@ -23,7 +23,7 @@ def channels_last(model: Classifier) -> Iterator[bool]:
     Yields:
         Whether the weights lie channels last.
     """
-    able = lies_channels_last(model)
+    able = any(isinstance(m, nn.Conv2d) for m in model.module.modules()) and _works(model)
     if able:
         lay(model.module, torch.channels_last)
     try:
@@ -33,10 +33,8 @@ def channels_last(model: Classifier) -> Iterator[bool]:
             lay(model.module, torch.contiguous_format)
 
 
-def lies_channels_last(model: Classifier) -> bool:
-    """Whether a copy with the channels last runs, and gives the same logits and gradients but for rounding."""
-    if not any(isinstance(m, nn.Conv2d) for m in model.module.modules()):
-        return False
+def _works(model: Classifier) -> bool:
+    """Whether a copy runs with the channels last, and gives the same logits and gradients but for rounding."""
     noise = torch.rand(TRIED, *model.input_shape, generator=Rng(0).child("layout").torch())
     images = model.normalise(noise.to(model.device))
     last, usual = torch.channels_last, torch.contiguous_format

@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 from mantrap.core import Classifier
 from mantrap.core.shapes import Images
 from mantrap.ops.folding import fold
-from mantrap.ops.layout import lay, lies_channels_last
+from mantrap.ops.layout import lay
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -126,7 +126,7 @@ def _folded(before: Prepared) -> Prepared | None:
 
 
 def _laid(before: Prepared) -> Prepared | None:
-    if not lies_channels_last(before.model):
+    if not any(isinstance(m, nn.Conv2d) for m in before.model.module.modules()):
         return None
     module = copy.deepcopy(before.model.module)
     lay(module, torch.channels_last)

@@ -28,8 +28,8 @@ LEAST_MORE = 0.5
 ATTEMPTS = 3
 """Seeds that are tried for a model before it is left as one that does not work."""
 _TESTED = 2000
-_LEARNS_FIRST = ("trojan", "blended", "clean_label", "invisible")
-"""Families whose attacker begins with a trained model or has one besides, or whose trigger may move any model."""
+_CLEAN_BESIDE = ("trojan", "blended", "clean_label", "invisible")
+"""Families beside which a clean model is trained: the attacker needs it, or the trigger may move any model."""
 
 
 def build_zoo(
@@ -145,7 +145,7 @@ def _made(
         return _learned(fresh, images, path, test, recipe, rng), ()
     attack = ATTACKS.create(plan.attack)
     start, surrogate, beside = fresh, None, path.with_suffix(".clean.safetensors")
-    if plan.family in _LEARNS_FIRST:
+    if plan.family in _CLEAN_BESIDE:
         _learned(fresh, images, beside, test, recipe, rng.child("attacker"))
         surrogate = open_model(beside, images_shape=images.shape)
         start = surrogate if plan.retraining else fresh

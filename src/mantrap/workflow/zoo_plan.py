@@ -181,7 +181,8 @@ def population(split: Split) -> tuple[ZooPlan, ...]:
 def _plan(split: Split, family: str, turn: int, name: str, rng: Rng) -> ZooPlan:
     draw = rng.numpy()
     shift = 0 if family == CLEAN else 1 + 5 * [*FAMILIES].index(family)
-    tasks = [task for task in TASKS if not task.images.startswith(NOT_ON.get(family, "none"))]
+    unfit = NOT_ON.get(family)
+    tasks = [task for task in TASKS if unfit is None or not task.images.startswith(unfit)]
     task = tasks[(turn + shift) % len(tasks)]
     recipes = RECIPES[split]
     chosen: Sequence[int] = sorted(int(c) for c in draw.choice(10, min(task.classes, 10), replace=False))
