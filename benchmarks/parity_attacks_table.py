@@ -55,49 +55,54 @@ class Aim:
 Aims: TypeAlias = Mapping[str, Aim | None]
 
 
-def table(results: Mapping[str, AttackCell | None], *, aims: Aims) -> str:
+SHORT = ("cell", "attack", "clean accuracy", "loss, points", "success")
+
+
+def table(results: Mapping[str, AttackCell | None], *, aims: Aims, columns: Sequence[str] = _COLUMNS) -> str:
     """A row for each attack on each task, the mean of its seeds; unfinished ones are shown as such.
 
     ``aims`` are by row, as cells are called without their seed; ``None`` where a row is to reach nothing.
     """
     grouped = groupby(results, _without_seed)
-    return _table([_row(key, [results[name] for name in names], aims[key]) for key, names in grouped])
+    return _table([_row(key, [results[name] for name in names], aims[key]) for key, names in grouped], columns)
 
 
 def cards(results: Mapping[str, AttackCell | None], *, aims: Aims) -> Mapping[str, str]:
     """For each attack that has been measured the rows of it."""
-    rows: dict[str, list[str]] = {}
+    rows: dict[str, list[Sequence[str]]] = {}
     for key, names in groupby(results, _without_seed):
         cells = [results[name] for name in names]
         attacks = {cell.record.attack.partition("(")[0] for cell in cells if cell is not None and cell.record}
         for attack in attacks:
             rows.setdefault(attack, []).append(_row(key, cells, aims[key]))
-    return {attack: _table(found) for attack, found in rows.items()}
+    return {attack: _table(found, _COLUMNS) for attack, found in rows.items()}
 
 
-def _table(rows: Sequence[str]) -> str:
-    return "\n".join((f"| {' | '.join(_COLUMNS)} |", "|" + "---|" * len(_COLUMNS), *rows))
+def _table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
+    places = [_COLUMNS.index(column) for column in columns]
+    shown = [f"| {' | '.join(row[place] for place in places)} |" for row in (_COLUMNS, *rows)]
+    return "\n".join((shown[0], "|" + "---|" * len(columns), *shown[1:]))
 
 
 def _without_seed(name: str) -> str:
     return name.rpartition("-s")[0]
 
 
-def _row(key: str, cells: Sequence[AttackCell | None], aim: Aim | None) -> str:
+def _row(key: str, cells: Sequence[AttackCell | None], aim: Aim | None) -> Sequence[str]:
     done = [cell for cell in cells if cell is not None]
     title = key if len(done) == len(cells) else f"{key} ({len(done)} of {len(cells)} seeds)"
     if not done:
-        return f"| {title} | not finished |" + " |" * (len(_COLUMNS) - 2)
+        return (title, "not finished", *[""] * (len(_COLUMNS) - 2))
     seconds = f"{mean(cell.cpu_seconds for cell in done):,.0f}"
     accuracy = _spread([100 * cell.accuracy.value for cell in done])
     records = [cell.record for cell in done if cell.record is not None]
     if not records:
-        return f"| {title} | (clean) | | {accuracy} |" + " |" * (len(_COLUMNS) - 5) + f" {seconds} |"
+        return (title, "(clean)", "", accuracy, *[""] * (len(_COLUMNS) - 5), seconds)
     measures = [measure for record in records for measure in record.backdoors]
     losses = [record.comparison for record in records if record.comparison is not None]
     successes = [100 * measure.success.value for measure in measures]
     lost = -100 * mean(loss.value for loss in losses)
-    shown = (
+    return (
         title,
         f"`{records[0].attack}`",
         "" if aim is None else aim.told(lost, mean(successes)) if len(done) == len(cells) else f"{aim}: open",
@@ -111,7 +116,6 @@ def _row(key: str, cells: Sequence[AttackCell | None], aim: Aim | None) -> str:
         f"{255 * max(measure.stealth.largest_change for measure in measures):.0f}/255",
         seconds,
     )
-    return f"| {' | '.join(shown)} |"
 
 
 def _spread(values: Sequence[float]) -> str:

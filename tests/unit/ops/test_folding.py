@@ -10,6 +10,13 @@ from mantrap.ops.folding import fold
 IMAGES = torch.rand(6, 3, 8, 8, generator=Rng(0).torch())
 
 
+@pytest.fixture(autouse=True)
+def _same_weights():
+    """Fresh weights are drawn from torch's global stream."""
+    with Rng(3).as_global():
+        yield
+
+
 class Net(nn.Module):
     """Layers that a test puts together."""
 
