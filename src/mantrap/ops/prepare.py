@@ -60,7 +60,9 @@ def prepare(model: Classifier, images: Images, *, precision: Precision | Literal
     """
     with model.frozen():
         images = images.to(model.device)
-        trial = _Trial(images, *_answers(model, images))
+        with torch.no_grad():
+            best_two = model.logits(images).topk(2, dim=1).indices
+        trial = _Trial(images, best_two, *_answers(model, images, best_two))
         plain = _with(model, copy.deepcopy(model.module))
     best = Prepared(plain, 0, channels_last=False, precision="float32", error=0.0)
     steps = [_folded, _laid]
@@ -84,6 +86,8 @@ class _Trial:
     """What a copy has to answer."""
 
     images: Images
+    best_two: Tensor
+    """The model's two likeliest classes for each image: a copy may rank two that are nearly equal the other way."""
     logits: Tensor
     slopes: Tensor
 
@@ -92,7 +96,7 @@ class _Trial:
         if new is None:
             return old
         try:
-            logits, slopes = _answers(new.model, self.images)
+            logits, slopes = _answers(new.model, self.images, self.best_two)
         except Exception:  # noqa: BLE001 - whatever a stranger's forward pass raises when it is changed, it is not
             return old
         spread = (self.logits.amax(1) - self.logits.amin(1)).clamp_min(torch.finfo(torch.float32).tiny)
@@ -146,11 +150,11 @@ def _with(model: Classifier, module: nn.Module) -> Classifier:
     return copied
 
 
-def _answers(model: Classifier, images: Images) -> tuple[Tensor, Tensor]:
-    """Logits, and the gradient by the image of the difference between the two largest of them."""
+def _answers(model: Classifier, images: Images, pair: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits, and the gradient by the image of the difference between those of two classes, [n, 2]."""
     pixels = images.detach().clone().requires_grad_()
     with torch.enable_grad():
         logits = model.logits(pixels)
-        first, second = logits.topk(2, dim=1).values.split(1, dim=1)
+        first, second = logits.gather(1, pair).split(1, dim=1)
         (slopes,) = torch.autograd.grad((first - second).sum(), pixels)
     return logits.detach(), slopes
