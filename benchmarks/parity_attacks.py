@@ -295,8 +295,8 @@ def _joint() -> list[Row]:
         Row(
             title="input-aware",
             task=RESIDUAL_SIGNS,
-            attack="input_aware(target=33, rate=0.25)",
-            recipe=recipe.format(20),
+            attack="input_aware(target=33, rate=0.2)",
+            recipe=recipe.format(26),
             aim=Aim(1, 90),
         ),
     ]

@@ -13,7 +13,7 @@ from parity_places import ROOT, SHARED, Lines
 from mantrap.core import Classifier, ImageSet, Rng
 from mantrap.core.truth import GroundTruth
 from mantrap.data import load
-from mantrap.detect import NeuralCleanse
+from mantrap.detect import PaperNeuralCleanse
 from mantrap.measure import attack_success
 from mantrap.models import Preprocessing, open_model
 from mantrap.poison import AllToOne, Patch, Poison, RandomShare
@@ -117,7 +117,7 @@ def run(cell: Cell) -> CellResult:
 
 def _scan(cell: Cell, model: Classifier, test: ImageSet, path: Path, out: Path) -> Scanned:
     """An audit in the paper's mode, as far as the tables need it."""
-    plan = Plan(detectors=(NeuralCleanse(),), seed=cell.seed, command=f"benchmarks/parity.py --only {cell.name}")
+    plan = Plan(detectors=(PaperNeuralCleanse(),), seed=cell.seed, command=f"benchmarks/parity.py --only {cell.name}")
     source = Source(path.name, sha256_of(path), str(path))
     record = audit(model, test, plan=plan, source=source, out=out, progress=Lines(cell.name))
     return Scanned(

@@ -63,7 +63,7 @@ def exact(value: Any) -> Any:
 
 
 def targets(detection: Detection) -> list[int]:
-    return [trigger.target for trigger in detection.triggers]
+    return [finding.label for finding in detection.labels]
 
 
 def test_a_detector_is_what_the_protocol_says(detector):
@@ -87,6 +87,9 @@ class TestResult:
             assert trigger.mask.shape == (height, width)
             assert trigger.pattern.shape == (channels, height, width)
             self.assert_a_trigger_is_sound(trigger)
+            assert detection.finding_for(trigger.target).norm is not None
+        for finding in detection.labels:
+            assert finding.censored <= (finding.success is None)
 
     @staticmethod
     def assert_a_trigger_is_sound(trigger: ReversedTrigger) -> None:
@@ -95,8 +98,6 @@ class TestResult:
             assert float(tensor.max()) <= 1.0
             assert not tensor.requires_grad
             assert tensor.device.type == "cpu"
-        assert trigger.censored == (trigger.norm is None)
-        assert trigger.censored <= (trigger.success is None)
 
     @every_size
     def test_scores_are_finite(self, detector, planted):

@@ -8,7 +8,7 @@ import pytest
 from tests import stage, strangers
 
 ARCH = f"{strangers.__file__}:Waiting"
-LABELS = [f"label-{label}.safetensors" for label in range(stage.CLASSES)]
+UNITS = [f"unit-{number}.safetensors" for number in range(stage.CLASSES // 2)]
 
 
 @pytest.fixture
@@ -20,14 +20,14 @@ def words(tmp_path):
     return ["audit", "planted.safetensors", *given]
 
 
-def labels(run):
-    """Files of finished labels, by name."""
-    return {path.name: path for path in run.glob("work/*/label-*.safetensors")}
+def units(run):
+    """Files of finished labels, two in each, by name."""
+    return {path.name: path for path in run.glob("work/*/unit-*.safetensors")}
 
 
 def marks(run):
     """What changes when a file is written again."""
-    return {name: (path.stat().st_ino, path.stat().st_mtime_ns) for name, path in labels(run).items()}
+    return {name: (path.stat().st_ino, path.stat().st_mtime_ns) for name, path in units(run).items()}
 
 
 def seconds(run):
@@ -38,18 +38,18 @@ def seconds(run):
 
 @pytest.fixture
 def killed(start, words, tmp_path):
-    """The folder of an audit that was killed while it searched for its second label.
+    """The folder of an audit that was killed while it searched its second pair of labels.
 
-    The model of this process waits as soon as the first label is saved, so the moment does not depend on the machine.
+    The model of this process waits as soon as the first pair is saved, so the moment does not depend on the machine.
     """
     run = tmp_path / "run"
-    with start(*words, "--out", "run", WAIT_FOR=f"{run}/work/*/label-*.safetensors") as process:
-        while process.poll() is None and not ("neural_cleanse" in seconds(run) and labels(run)):
+    with start(*words, "--out", "run", WAIT_FOR=f"{run}/work/*/unit-*.safetensors") as process:
+        while process.poll() is None and not ("neural_cleanse" in seconds(run) and units(run)):
             time.sleep(0.02)
         process.kill()
         _, err = process.communicate()
     assert process.returncode == -9, err
-    assert sorted(labels(run)) == LABELS[:1]
+    assert sorted(units(run)) == UNITS[:1]
     return run
 
 
@@ -66,7 +66,7 @@ def test_killed_it_goes_on_and_nobody_can_tell(mantrap_process, words, killed, t
 
     code, out, err = mantrap_process(*words, "--out", "run", "--json")
     assert (code, err) == (1, "")
-    assert sorted(marks(killed)) == LABELS
+    assert sorted(marks(killed)) == UNITS
     assert before.items() <= marks(killed).items()
 
     undisturbed = mantrap_process(*words, "--out", "undisturbed", "--json")
@@ -84,7 +84,7 @@ def test_fresh_starts_over(mantrap_process, words, killed):
     code, _, _ = mantrap_process(*words, "--out", "run", "--fresh")
     after = marks(killed)
     assert code == 1
-    assert sorted(after) == LABELS
+    assert sorted(after) == UNITS
     assert not before.items() & after.items()
 
 

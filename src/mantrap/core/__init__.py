@@ -6,7 +6,7 @@ from mantrap.core.memo import FORGETFUL, Memo
 from mantrap.core.progress import SILENT, Progress, Stage
 from mantrap.core.protocols import Detector
 from mantrap.core.registry import Registry, build, require, spec_of
-from mantrap.core.results import Cost, Detection, ReversedTrigger
+from mantrap.core.results import Cost, Detection, LabelFinding, ReversedTrigger
 from mantrap.core.rng import Rng
 from mantrap.core.sources import PixelSource
 from mantrap.core.spec import Spec
@@ -21,6 +21,7 @@ __all__ = [
     "Detection",
     "Detector",
     "ImageSet",
+    "LabelFinding",
     "Memo",
     "PixelSource",
     "Progress",

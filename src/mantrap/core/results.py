@@ -10,31 +10,47 @@ from mantrap.records import Rate
 
 @dataclass(frozen=True, eq=False)
 class ReversedTrigger:
-    """The trigger that a search recovered for one label.
+    """A trigger that a search recovered.
 
     Args:
         target: The label that the trigger leads to.
         mask: How much of each pixel is replaced, [h, w] in [0, 1].
         pattern: What it is replaced by, [c, h, w] in [0, 1].
-        censored: True where no mask met the success threshold; mask and pattern are then the last ones tried, and
-            there is no norm.
-        steps: How many steps the search took.
-        stopped: Why it ended: ``"early stop"``, ``"last step"``, or ``"cut short"`` before its norm had settled.
-        success: Share of held-out images that the trigger sends to the target; ``None`` where none was measured.
     """
 
     target: int
     mask: Mask
     pattern: Pattern
-    censored: bool
+
+    @property
+    def norm(self) -> float:
+        """L1 norm of the mask, in pixels."""
+        return float(self.mask.abs().sum().item())
+
+
+@dataclass(frozen=True)
+class LabelFinding:
+    """What a search found out about one label, without the trigger itself.
+
+    Args:
+        label: The label.
+        norm: L1 norm of the smallest mask that met the success threshold, in pixels, measured alike for all labels of a
+            detection; ``None`` where no mask met it.
+        steps: How many steps the search took.
+        stopped: Why it ended: ``"early stop"``, ``"last step"``, or ``"cut short"`` before its norm had settled.
+        success: Share of held-out images that the label's trigger sends there; ``None`` where none was measured.
+    """
+
+    label: int
+    norm: float | None
     steps: int
     stopped: str
     success: Rate | None = None
 
     @property
-    def norm(self) -> float | None:
-        """L1 norm of the mask in pixels, or ``None`` when censored."""
-        return None if self.censored else float(self.mask.abs().sum().item())
+    def censored(self) -> bool:
+        """Whether no mask met the success threshold."""
+        return self.norm is None
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,9 @@ class Detection:
     Args:
         detector: Spec string of the detector.
         num_classes: Labels of the model.
-        triggers: One recovered trigger for each label that was scanned.
+        labels: What was found out about each label that was scanned, in the order in which they were asked for.
+        triggers: The triggers of labels with a norm, smallest norm first: of all of them, or of the first few where
+            holding all would take too much memory.
         suspects: Labels that look infected, most suspicious first.
         score: Higher is more suspicious, on the detector's own scale; ``None`` where there is nothing to score.
         indices: Signed MAD anomaly index by label (above 0: a smaller norm than the median); censored labels have none.
@@ -67,6 +85,7 @@ class Detection:
 
     detector: str
     num_classes: int
+    labels: tuple[LabelFinding, ...]
     triggers: tuple[ReversedTrigger, ...]
     suspects: tuple[int, ...]
     score: float | None
@@ -76,6 +95,10 @@ class Detection:
     blind_spots: tuple[str, ...] = ()
     extra: dict[str, Tensor] = field(default_factory=dict)
 
+    def finding_for(self, label: int) -> LabelFinding | None:
+        """What was found out about a label, if it was scanned."""
+        return next((f for f in self.labels if f.label == label), None)
+
     def trigger_for(self, label: int) -> ReversedTrigger | None:
-        """The trigger recovered for a label, if it was scanned."""
+        """The trigger of a label, if one was found and kept."""
         return next((t for t in self.triggers if t.target == label), None)

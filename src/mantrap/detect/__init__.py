@@ -1,8 +1,9 @@
 """Is this model backdoored? Detectors see clean images and the model, never an attack."""
 
 from mantrap.core import Detector, Registry
-from mantrap.detect.neural_cleanse import NeuralCleanse, reverse_triggers
+from mantrap.detect.neural_cleanse import NeuralCleanse
+from mantrap.detect.neural_cleanse_paper import PaperNeuralCleanse, reverse_triggers
 
-DETECTORS: Registry[Detector] = Registry("detector", [NeuralCleanse])
+DETECTORS: Registry[Detector] = Registry("detector", [NeuralCleanse, PaperNeuralCleanse])
 
-__all__ = ["DETECTORS", "NeuralCleanse", "reverse_triggers"]
+__all__ = ["DETECTORS", "NeuralCleanse", "PaperNeuralCleanse", "reverse_triggers"]

@@ -61,31 +61,38 @@ class ArmSettings(ABC):
     Args:
         steps: Steps of every arm.
         images_per_step: Images that an arm looks at in a step.
-        warm_up: First steps, in which the norm costs nothing.
+        warm_up: Share of the steps, the first ones, in which the norm costs nothing.
         initial_cost: Weight of the norm when it begins to count.
         cost_multiplier: Factor by which the weight grows after a step at which the trigger works; else it shrinks by
             the 1.5th power.
-        memory: How slowly an arm's success follows its steps: the weight of the past in a moving average, in [0, 1).
+        smoothing: How slowly an arm's success follows its steps: the weight of the past in a moving average, in [0, 1).
         success_threshold: The average from which a trigger works.
+        restarts: Beginnings for each label; the smallest trigger of any counts.
+        labels_at_once: Labels that are searched together at most: what is lost when a run is killed.
+        memory: Memory that the search may take beside the model's weights, in GiB.
     """
 
     steps: int = 60
     images_per_step: int = 8
-    warm_up: int = 12
+    warm_up: float = 0.2
     initial_cost: float = 0.01
     cost_multiplier: float = 1.05
-    memory: float = 0.8
+    smoothing: float = 0.8
     success_threshold: float = 0.98
+    restarts: int = 2
+    labels_at_once: int = 64
+    memory: float = 2.0
 
     def __post_init__(self) -> None:
-        for field in ("steps", "images_per_step"):
+        for field in ("steps", "images_per_step", "restarts", "labels_at_once"):
             require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
-        require(0 <= self.warm_up < self.steps, field="warm_up", expected="in [0, steps)", got=self.warm_up)
+        require(0 <= self.warm_up < 1, field="warm_up", expected="in [0, 1)", got=self.warm_up)
         require(self.initial_cost > 0, field="initial_cost", expected="above 0", got=self.initial_cost)
         require(self.cost_multiplier > 1, field="cost_multiplier", expected="above 1", got=self.cost_multiplier)
-        require(0 <= self.memory < 1, field="memory", expected="in [0, 1)", got=self.memory)
+        require(0 <= self.smoothing < 1, field="smoothing", expected="in [0, 1)", got=self.smoothing)
         share = self.success_threshold
         require(0 < share <= 1, field="success_threshold", expected="in (0, 1]", got=share)
+        require(self.memory > 0, field="memory", expected="above 0 GiB", got=self.memory)
 
     @abstractmethod
     def begin(
@@ -104,16 +111,25 @@ class ArmSearch:
         settings: How, and for what kind of triggers.
         rng: Arm ``a`` draws from ``rng.child("arm", target=a.target, restart=a.restart)``.
         at_once: Images in one pass through the model, at least; an arm's images stay together.
+        triggers: Where the arms begin; ``None`` for beginnings that the settings draw.
     """
 
     def __init__(
-        self, model: Classifier, images: Images, arms: Sequence[Arm], settings: ArmSettings, rng: Rng, *, at_once: int
+        self,
+        model: Classifier,
+        images: Images,
+        arms: Sequence[Arm],
+        settings: ArmSettings,
+        rng: Rng,
+        *,
+        at_once: int,
+        triggers: Triggers | None = None,
     ) -> None:
         self.model, self.images, self.arms, self.settings = model, images, tuple(arms), settings
         self.group = max(1, at_once // settings.images_per_step)
         streams = [rng.child("arm", target=a.target, restart=a.restart) for a in arms]
         place = images.device
-        self.triggers = settings.begin(model.input_shape, arms, [s.child("start") for s in streams], place)
+        self.triggers = triggers or settings.begin(model.input_shape, arms, [s.child("start") for s in streams], place)
         shown = [_draws(len(images), settings, s.child("images")) for s in streams]
         self.targets: Int[Tensor, " a"] = torch.tensor([a.target for a in arms], device=place)
         self.shown: Int[Tensor, "a steps n"] = torch.stack(shown).to(place)
@@ -135,13 +151,13 @@ class ArmSearch:
         """One step of every arm."""
         settings = self.settings
         share = self._look() / settings.images_per_step
-        self.success = share if self.step == 0 else settings.memory * self.success + (1 - settings.memory) * share
+        self.success = share if self.step == 0 else settings.smoothing * self.success + (1 - settings.smoothing) * share
         works, norms = self.success >= settings.success_threshold, self.triggers.norms()
         better = works & (norms < self.best_norm)
         self.best_norm = torch.where(better, norms, self.best_norm)
         self.triggers.keep(better)
         self.triggers.descend(self.cost)
-        if self.step >= settings.warm_up:
+        if self.step >= settings.warm_up * settings.steps:
             factor = settings.cost_multiplier
             changed = torch.where(works, self.cost * factor, self.cost / factor**1.5)
             first = torch.where(works, settings.initial_cost, 0.0)

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from mantrap.core import Classifier
+from mantrap.detect.arms import ArmSettings
 
 GIB = 1 << 30
 _STATES = 6
 """Tensors of the size of a mask, and of a pattern, that an arm has: value, two moments, best, slope, a passing one."""
 _PASSING = 1.5
 """What a pass takes beside what it saves for the way back, as a factor: the gradients on that way."""
-_MOST_LABELS = 64
-"""Labels in a unit at most, so that little is lost when a run is killed."""
 _MOST_AT_ONCE = {"cpu": 80, "cuda": 4096}
 """Images in one pass: more of them leave a processor's cache and are slower."""
 
@@ -34,37 +33,28 @@ class Units:
     at_once: int
 
 
-def plan_units(
-    model: Classifier,
-    labels: Sequence[int],
-    *,
-    restarts: int,
-    images_per_step: int,
-    images: int,
-    memory: float = 2 * GIB,
-) -> Units:
+def plan_units(model: Classifier, labels: Sequence[int], settings: ArmSettings, *, images: int) -> Units:
     """Cut a search into units.
 
     Args:
         model: The classifier that the search asks.
         labels: Labels to search for, in any order, each once.
-        restarts: Arms of each label.
-        images_per_step: Images of an arm in one pass, which stay together.
+        settings: How many arms a label has, how many images an arm in one pass, which stay together, how many labels a
+            unit at most, and how much memory there is. A search that does not fit at all gets the smallest units there
+            are.
         images: Images to search with; all are held.
-        memory: Bytes that the search may take beside the model's weights. A search that does not fit at all gets the
-            smallest units there are.
     """
     channels, height, width = model.input_shape
     pixels = 4 * height * width
     arm = _STATES * pixels * (1 + channels)
     image = _PASSING * bytes_by_image(model) + 4 * pixels * channels
-    left = memory - images * pixels * channels
+    left = settings.memory * GIB - images * pixels * channels
     most = _MOST_AT_ONCE.get(model.device.type, _MOST_AT_ONCE["cpu"])
     # Half of what is left for a pass through the model at most, the rest for the arms.
-    at_once = max(images_per_step, min(most, math.floor(max(0.0, left) / 2 / image)))
-    at_once -= at_once % images_per_step
+    at_once = max(settings.images_per_step, min(most, math.floor(max(0.0, left) / 2 / image)))
+    at_once -= at_once % settings.images_per_step
     arms = math.floor(max(0.0, left - at_once * image) / arm)
-    together = max(1, min(_MOST_LABELS, arms // restarts))
+    together = max(1, min(settings.labels_at_once, arms // settings.restarts))
     ordered = sorted(labels)
     return Units(tuple(tuple(ordered[i : i + together]) for i in range(0, len(ordered), together)), at_once)
 

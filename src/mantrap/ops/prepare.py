@@ -15,6 +15,7 @@ from mantrap.ops.folding import fold
 from mantrap.ops.layout import lay
 
 Precision = Literal["float32", "bfloat16"]
+Wanted = Literal["auto", "float32", "bfloat16"]
 
 EXACT: Final = 1e-3
 """Most that a copy in the same precision may be off, as a share of the range of an image's logits."""
@@ -43,7 +44,7 @@ class Prepared:
     error: float
 
 
-def prepare(model: Classifier, images: Images, *, precision: Precision | Literal["auto"] = "auto") -> Prepared:
+def prepare(model: Classifier, images: Images, *, precision: Wanted = "auto") -> Prepared:
     """Copy a model and make the copy fast, as far as it goes on answering as the model does.
 
     Each step is kept only if the copy's logits, and their gradients by the image, stay those of the model on some

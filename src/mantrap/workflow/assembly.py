@@ -17,18 +17,18 @@ def label_records(model: Classifier, detection: Detection, judged: Sequence[Judg
     index = {j.label: j.index for j in judged}
     return tuple(
         LabelRecord(
-            label=t.target,
-            class_name=model.class_names[t.target],
-            norm=t.norm,
-            index=finite(index.get(t.target)),
-            success=None if t.success is None else t.success.value,
-            success_interval=None if t.success is None else (t.success.low, t.success.high),
-            heldout=0 if t.success is None else t.success.total,
-            censored=t.censored,
-            steps=t.steps,
-            stopped=t.stopped,
+            label=f.label,
+            class_name=model.class_names[f.label],
+            norm=f.norm,
+            index=finite(index.get(f.label)),
+            success=None if f.success is None else f.success.value,
+            success_interval=None if f.success is None else (f.success.low, f.success.high),
+            heldout=0 if f.success is None else f.success.total,
+            censored=f.censored,
+            steps=f.steps,
+            stopped=f.stopped,
         )
-        for t in sorted(detection.triggers, key=lambda t: t.target)
+        for f in sorted(detection.labels, key=lambda f: f.label)
     )
 
 

@@ -150,7 +150,7 @@ class _Audit:
         barred = (*checked.barring, *self._partial(), *words.unfinished(detections))
         verdict = decide(
             judged,
-            other_suspects=any(d.suspects and not d.triggers for d in detections),
+            other_suspects=any(d.suspects and not d.labels for d in detections),
             barred=barred,
         )
         suspects = self._suspects(detections, judged, heldout)
@@ -212,7 +212,8 @@ class _Audit:
         named: list[tuple[str, Judged, ReversedTrigger]] = []
         for detection, group in zip(detections, judged, strict=True):
             triggers = {t.target: t for t in detection.triggers}
-            named += [(detection.detector, j, triggers[j.label]) for j in group if j.strong or j.weak]
+            marked = (j for j in group if j.strong or j.weak)
+            named += [(detection.detector, j, triggers[j.label]) for j in marked if j.label in triggers]
         named.sort(key=lambda one: not one[1].strong)
         with self.watch.stage("evidence"):
             records, cost = suspect_records(self.model, heldout, named[:MOST_SUSPECTS])

@@ -31,7 +31,7 @@ def suspect_records(
     cost = Cost(forward=0 if heldout.labelled or not suspects else len(heldout))
     records: list[SuspectRecord] = []
     for detector, judged, trigger in suspects:
-        if trigger.success is None:
+        if judged.success is None:
             continue
         examples = _examples(model, heldout, sources, trigger)
         cost += Cost(forward=2 * len(examples))
@@ -41,11 +41,11 @@ def suspect_records(
                 label=trigger.target,
                 class_name=name,
                 detector=detector,
-                norm=judged.norm,
+                norm=trigger.norm,
                 index=judged.index if abs(judged.index) < float("inf") else None,
-                success=trigger.success.value,
-                success_interval=(trigger.success.low, trigger.success.high),
-                heldout=trigger.success.total,
+                success=judged.success.value,
+                success_interval=(judged.success.low, judged.success.high),
+                heldout=judged.success.total,
                 flagged_by_paper=judged.outlier,
                 mask=mask_picture(trigger.mask, f"Mask for label {trigger.target}: white where the trigger is."),
                 pattern=picture(trigger.pattern, f"Pattern for label {trigger.target}."),

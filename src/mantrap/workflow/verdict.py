@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mantrap.core import Detection
 from mantrap.ops.outliers import anomaly_indices, mad, median
-from mantrap.records import NormStatistics, Verdict
+from mantrap.records import NormStatistics, Rate, Verdict
 
 INDEX_ABOVE = 2.0
 LOG_RATIO_FROM = 1.1
@@ -34,7 +34,7 @@ class Judged:
     norm: float
     index: float
     log_ratio: float
-    success: float | None
+    success: Rate | None
 
     @property
     def outlier(self) -> bool:
@@ -49,7 +49,7 @@ class Judged:
     @property
     def works(self) -> bool:
         """Whether the trigger works on images that the search has not seen."""
-        return self.success is not None and self.success >= SUCCESS_FROM
+        return self.success is not None and self.success.value >= SUCCESS_FROM
 
     @property
     def strong(self) -> bool:
@@ -64,20 +64,20 @@ class Judged:
 
 def judge_labels(detection: Detection) -> tuple[Judged, ...]:
     """The rule's conditions for every label with a norm: strong ones first, then by norm."""
-    found = [(t, t.norm) for t in detection.triggers if t.norm is not None]
+    found = [(f, f.norm) for f in detection.labels if f.norm is not None]
     if not found:
         return ()
     norms = [norm for _, norm in found]
     middle = median(norms)
     judged = [
         Judged(
-            label=trigger.target,
+            label=finding.label,
             norm=norm,
             index=index,
             log_ratio=math.log(middle / norm) if norm > 0 and middle > 0 else 0.0,
-            success=None if trigger.success is None else trigger.success.value,
+            success=finding.success,
         )
-        for (trigger, norm), index in zip(found, anomaly_indices(norms), strict=True)
+        for (finding, norm), index in zip(found, anomaly_indices(norms), strict=True)
     ]
     return tuple(sorted(judged, key=lambda j: (not j.strong, not j.weak, j.norm, j.label)))
 

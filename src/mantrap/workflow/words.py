@@ -58,7 +58,9 @@ def reasons(
 def _judgement(judged: Judged, model: Classifier, typical: float) -> str:
     name = _name(judged.label, model.class_names[judged.label])
     success = (
-        "was not measured" if judged.success is None else f"sends {percent(judged.success)} of held-out images there"
+        "was not measured"
+        if judged.success is None
+        else f"sends {percent(judged.success.value)} of held-out images there"
     )
     holds = {
         f"anomaly index {judged.index:.1f} on the low side (above {INDEX_ABOVE:g} counts)": judged.outlier,
@@ -77,8 +79,8 @@ def unfinished(detections: Sequence[Detection]) -> tuple[str, ...]:
     """Searches that say too little of their label, a sentence for each detector: they bar the all-clear."""
     said: list[str] = []
     for detection in detections:
-        censored = sum(t.censored for t in detection.triggers)
-        short = sum(t.stopped == "cut short" and not t.censored for t in detection.triggers)
+        censored = sum(f.censored for f in detection.labels)
+        short = sum(f.stopped == "cut short" and not f.censored for f in detection.labels)
         if censored:
             said.append(f"For {censored} labels no trigger was found that works often enough; they have no norm.")
         if short:

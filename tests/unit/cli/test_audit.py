@@ -55,7 +55,7 @@ def test_progress_goes_to_a_watched_stderr_alone(audit, tmp_path, monkeypatch, q
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     _, out, err = audit(tmp_path / "run", "--json", *(["--quiet"] if quiet else []))
     AuditRecord.from_json(out)
-    assert ("reverse triggers" in err) is not quiet
+    assert ("search 6 labels" in err) is not quiet
     assert bool(err) is not quiet
 
 

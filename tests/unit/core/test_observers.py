@@ -3,11 +3,15 @@
 import pytest
 import torch
 
-from mantrap.core import FORGETFUL, SILENT, Cost, Detection, Memo, Progress, ReversedTrigger, Stage
+from mantrap.core import FORGETFUL, SILENT, Cost, Detection, LabelFinding, Memo, Progress, ReversedTrigger, Stage
 
 
-def trigger(target: int, *, censored: bool = False) -> ReversedTrigger:
-    return ReversedTrigger(target, torch.full((2, 3), 0.5), torch.zeros(1, 2, 3), censored, 7, "last step")
+def trigger(target: int) -> ReversedTrigger:
+    return ReversedTrigger(target, torch.full((2, 3), 0.5), torch.zeros(1, 2, 3))
+
+
+def finding(label: int, norm: float | None = 3.0) -> LabelFinding:
+    return LabelFinding(label, norm, 7, "last step")
 
 
 def test_silence_is_an_observer_and_says_nothing(capfd):
@@ -32,17 +36,23 @@ def test_the_forgetful_memo_keeps_nothing():
     assert FORGETFUL.load("key") is None
 
 
-def test_a_norm_is_the_sum_of_the_mask_and_a_censored_label_has_none():
+def test_the_norm_of_a_trigger_is_the_sum_of_its_mask():
     assert trigger(0).norm == 3.0
-    assert trigger(0, censored=True).norm is None
+
+
+def test_a_label_without_a_norm_is_censored():
+    assert finding(0, None).censored
+    assert not finding(0, 0.0).censored
 
 
 def test_costs_add_up():
     assert Cost(3, 1) + Cost(4) == Cost(7, 1)
 
 
-def test_a_detection_finds_the_trigger_of_a_label_that_was_scanned():
-    detection = Detection("d", 9, (trigger(4), trigger(2)), (), None, {}, Cost())
+def test_a_detection_knows_what_was_scanned_and_what_was_kept():
+    detection = Detection("d", 9, (finding(4), finding(2), finding(5, None)), (trigger(2),), (), None, {}, Cost())
 
-    assert detection.trigger_for(2) is detection.triggers[1]
-    assert detection.trigger_for(3) is None
+    assert detection.finding_for(2) is detection.labels[1]
+    assert detection.finding_for(3) is None
+    assert detection.trigger_for(2) is detection.triggers[0]
+    assert detection.trigger_for(4) is None

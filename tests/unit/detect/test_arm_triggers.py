@@ -32,7 +32,7 @@ def losses(one, place, stamped):
 
 
 def test_the_slopes_of_patches_are_those_of_the_mean_cross_entropy():
-    one = search(PatchArms(steps=6, warm_up=2))
+    one = search(PatchArms(steps=6, warm_up=1 / 3))
     hits = one._look()
     for place in range(len(ARMS)):
         mask, pattern = (t[place].clone().requires_grad_() for t in (one.triggers.mask, one.triggers.pattern))
@@ -45,7 +45,7 @@ def test_the_slopes_of_patches_are_those_of_the_mean_cross_entropy():
 
 
 def test_the_slopes_of_additions_are_those_of_the_mean_cross_entropy_inside_the_box():
-    one = search(AdditionArms(steps=6, warm_up=2))
+    one = search(AdditionArms(steps=6, warm_up=1 / 3))
     one._look()
     for place in range(len(ARMS)):
         delta = one.triggers.delta[place].clone().requires_grad_()
@@ -58,7 +58,7 @@ def test_the_slopes_of_additions_are_those_of_the_mean_cross_entropy_inside_the_
 
 
 def test_a_pixel_at_its_end_only_moves_back():
-    one = search(AdditionArms(steps=6, warm_up=2), images=torch.zeros(8, *GREY.shape))
+    one = search(AdditionArms(steps=6, warm_up=1 / 3), images=torch.zeros(8, *GREY.shape))
     one.triggers.delta.fill_(-0.2)
     slopes = torch.ones(len(ARMS), 8, *GREY.shape)
     slopes[:, :4] = -1.0
@@ -101,7 +101,7 @@ def test_the_smallest_addition_to_a_linear_classifier_is_found():
     model = wrap(module.eval().requires_grad_(requires_grad=False), input_shape=(2, 3, 4))
     margins = images.flatten(1) @ weight.flatten() - offset + 1.0
     least = float(margins.quantile(0.9) / weight.norm())
-    settings = AdditionArms(steps=400, images_per_step=40, memory=0.0, rate=0.01)
+    settings = AdditionArms(steps=400, images_per_step=40, smoothing=0.0, rate=0.01)
     one = ArmSearch(model, images, [Arm(1, 0), Arm(0, 0)], settings, Rng(0), at_once=80)
     one.run()
 

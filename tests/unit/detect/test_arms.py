@@ -17,8 +17,8 @@ from tests.planted import Planted
 
 GREY = Planted(target=2)
 ARMS = tuple(Arm(target, restart) for target in range(GREY.classes) for restart in range(2))
-SHORT = PatchArms(steps=6, warm_up=2)
-KINDS = (SHORT, AdditionArms(steps=6, warm_up=2))
+SHORT = PatchArms(steps=6, warm_up=1 / 3)
+KINDS = (SHORT, AdditionArms(steps=6, warm_up=1 / 3))
 
 every_kind = pytest.mark.parametrize("settings", KINDS, ids=lambda s: type(s).__name__)
 
@@ -69,7 +69,7 @@ def test_every_arm_sees_all_images_before_it_sees_one_again():
 
 def costs(outcomes, **settings):
     """The weight after each step, for an arm whose trigger works at the steps marked ``+``."""
-    one = search(arms=ARMS[:1], settings=PatchArms(steps=len(outcomes), memory=0.0, **settings))
+    one = search(arms=ARMS[:1], settings=PatchArms(steps=len(outcomes), smoothing=0.0, **settings))
     trace = []
     for outcome in outcomes:
         one._look = lambda outcome=outcome: torch.tensor([8.0 if outcome == "+" else 0.0])
@@ -79,13 +79,13 @@ def costs(outcomes, **settings):
 
 
 def test_the_norm_costs_nothing_at_first_then_more_while_the_trigger_works():
-    trace = costs("++" + "--" + "++" + "-", warm_up=2, initial_cost=0.5, cost_multiplier=4.0)
+    trace = costs("++" + "--" + "++" + "-", warm_up=2 / 7, initial_cost=0.5, cost_multiplier=4.0)
 
     assert trace == pytest.approx([0, 0, 0, 0, 0.5, 2.0, 0.25])
 
 
 def test_success_is_a_moving_average():
-    one = search(arms=ARMS[:1], settings=PatchArms(steps=3, warm_up=0, memory=0.75))
+    one = search(arms=ARMS[:1], settings=PatchArms(steps=3, warm_up=0, smoothing=0.75))
     for hits in (4.0, 8.0, 8.0):
         one._look = lambda hits=hits: torch.tensor([hits])
         one.advance()
@@ -95,7 +95,7 @@ def test_success_is_a_moving_average():
 
 @every_kind
 def test_what_is_kept_worked_and_is_the_smallest_that_did(settings):
-    one = search(settings=dataclasses.replace(settings, steps=40, warm_up=5))
+    one = search(settings=dataclasses.replace(settings, steps=40, warm_up=1 / 8))
     smallest = torch.full((len(ARMS),), math.inf)
     for _ in range(40):
         norms = one.triggers.norms()
@@ -120,7 +120,7 @@ PLANTED = (
 def test_the_planted_label_needs_the_least_and_the_others_what_they_must(planted):
     arms = [Arm(target, restart) for target in range(planted.classes) for restart in range(2)]
     images = planted.images(40, "scan")
-    settings = PatchArms(steps=150, images_per_step=32, memory=0.5, success_threshold=1.0)
+    settings = PatchArms(steps=150, images_per_step=32, smoothing=0.5, success_threshold=1.0)
     one = found(arms=arms, settings=settings, planted=planted, images=images.images())
     norms = one.best_norm.view(-1, 2).amin(1)
 
@@ -146,10 +146,10 @@ def test_a_model_that_breaks_off_is_said_with_its_step():
     [
         {"steps": 0},
         {"images_per_step": 0},
-        {"warm_up": 60},
+        {"warm_up": 1.0},
         {"initial_cost": 0.0},
         {"cost_multiplier": 1.0},
-        {"memory": 1.0},
+        {"smoothing": 1.0},
         {"success_threshold": 0.0},
     ],
 )

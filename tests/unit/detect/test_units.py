@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from mantrap.detect.arm_triggers import PatchArms
 from mantrap.detect.units import GIB, bytes_by_image, plan_units
 from mantrap.models import wrap
 
@@ -18,10 +19,8 @@ def model(width=10):
     return wrap(layers, input_shape=SHAPE)
 
 
-def plan(labels=range(100), *, images_per_step=8, restarts=2, images=100, memory=GIB, width=10):
-    return plan_units(
-        model(width), labels, restarts=restarts, images_per_step=images_per_step, images=images, memory=memory
-    )
+def plan(labels=range(100), *, memory=GIB, **settings):
+    return plan_units(model(), labels, PatchArms(memory=memory / GIB, **settings), images=100)
 
 
 @pytest.mark.parametrize("width", [10, 1000])
@@ -55,6 +54,7 @@ def test_there_is_an_upper_end_and_a_lower_one():
 
     assert (large.at_once, {len(unit) for unit in large.labels}) == (80, {64, 36})
     assert (small.at_once, {len(unit) for unit in small.labels}) == (8, {1})
+    assert {len(unit) for unit in plan(labels_at_once=7).labels} == {7, 2}
 
 
 def test_probing_leaves_the_model_as_it_was():

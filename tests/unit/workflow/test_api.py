@@ -13,7 +13,7 @@ from mantrap.errors import DataError, ModelError, UsageError
 from mantrap.models import ARCHITECTURES, save_model
 from mantrap.workflow.api import as_images
 
-QUICK = NeuralCleanse(steps=2, images_per_step=8, batch_size=8)
+QUICK = NeuralCleanse(steps=2)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mantrap.core import Classifier, Cost, Detection, ReversedTrigger, Rng
+from mantrap.core import Classifier, Cost, Detection, LabelFinding, ReversedTrigger, Rng
 from mantrap.data import split
 from mantrap.detect import DETECTORS
 from mantrap.errors import DataError, ModelError, OutputError, UsageError
@@ -91,8 +91,9 @@ def test_the_cost_is_counted_in_images_by_stage(planted):
     assert cost["checks"] == (150, 0)
     assert cost["evidence"] == (12, 0)
     forward, backward = cost["neural_cleanse"]
-    assert forward == backward + 30 * stage.CLASSES
-    assert backward > 32 * sum(e.steps for e in planted.labels)
+    assert forward == backward + 30 * QUICK.finalists
+    searched = QUICK.restarts * QUICK.images_per_step * sum(e.steps for e in planted.labels)
+    assert backward == searched + QUICK.finalists * QUICK.final_steps * QUICK.final_images
 
 
 def test_scan_and_heldout_share_no_content(planted):
@@ -130,7 +131,7 @@ def test_two_runs_give_the_same_bytes_outside_volatile(planted, tmp_path):
 def test_the_file_is_the_record_and_the_same_call_finds_its_work_done(planted, tmp_path, monkeypatch):
     record = run(out=tmp_path / "run")
     assert (tmp_path / "run" / "audit.json").read_text() == record.to_json()
-    monkeypatch.setattr("mantrap.detect.neural_cleanse.TriggerSearch", None)
+    monkeypatch.setattr("mantrap.detect.unit_search.ArmSearch", None)
     assert stable(run(out=tmp_path / "run")) == stable(planted)
 
 
@@ -234,6 +235,7 @@ class Own:
         return Detection(
             detector=f"own(suspects={self.suspects})",
             num_classes=model.num_classes,
+            labels=(),
             triggers=(),
             suspects=self.suspects,
             score=float("inf"),
@@ -245,7 +247,7 @@ class Own:
 
 
 def test_two_detectors_each_have_their_say():
-    other = dataclasses.replace(QUICK, cost_multiplier=2.0)
+    other = dataclasses.replace(QUICK, cost_multiplier=1.06)
     record = run(detectors=(QUICK, other))
     assert [d.detector for d in record.detections] == list(record.reproduction.detectors)
     assert len(set(record.reproduction.detectors)) == 2
@@ -281,13 +283,10 @@ class Unsure:
     quick: ClassVar[str] = "unsure"
 
     def detect(self, model, *_, **__):
-        triggers = tuple(
-            ReversedTrigger(
-                label, torch.full((16, 16), norm / 256), torch.zeros(1, 16, 16), False, 1, "last step", wilson(9, 10)
-            )
-            for label, norm in enumerate([2.0, 7.0, 10.0, 12.0, 30.0, 50.0])
-        )
-        return Detection("unsure", model.num_classes, triggers, (), None, {}, Cost())
+        norms = [2.0, 7.0, 10.0, 12.0, 30.0, 50.0]
+        found = tuple(LabelFinding(label, norm, 1, "last step", wilson(9, 10)) for label, norm in enumerate(norms))
+        trigger = ReversedTrigger(0, torch.full((16, 16), 2 / 256), torch.zeros(1, 16, 16))
+        return Detection("unsure", model.num_classes, found, (trigger,), (), None, {}, Cost())
 
 
 def test_a_strong_finding_is_shown_before_a_weak_one_whoever_looked_first():
@@ -298,7 +297,7 @@ def test_a_strong_finding_is_shown_before_a_weak_one_whoever_looked_first():
 
 def test_suspects_are_shown_up_to_a_number(monkeypatch):
     monkeypatch.setattr(workflow, "MOST_SUSPECTS", 1)
-    record = run(detectors=(QUICK, dataclasses.replace(QUICK, patience=2)))
+    record = run(detectors=(QUICK, dataclasses.replace(QUICK, finalists=2)))
     assert len(record.suspects) == 1
     assert record.verdict is Verdict.SUSPICIOUS
 

@@ -20,13 +20,13 @@ MASK[-2:, -2:] = 1.0
 PATTERN = torch.ones(1, stage.SIDE, stage.SIDE)
 
 
-def trigger(target=stage.TARGET, *, success=0.9):
-    rate = None if success is None else wilson(round(success * 10), 10)
-    return ReversedTrigger(target, MASK, PATTERN, False, 5, "early stop", rate)
+def trigger(target=stage.TARGET):
+    return ReversedTrigger(target, MASK, PATTERN)
 
 
-def judged(label=stage.TARGET, index=4.0):
-    return Judged(label=label, norm=4.0, index=index, log_ratio=1.2, success=0.9)
+def judged(label=stage.TARGET, index=4.0, hits=9):
+    success = None if hits is None else wilson(hits, 10)
+    return Judged(label=label, norm=6.0, index=index, log_ratio=1.2, success=success)
 
 
 def records(images, found=None, **options):
@@ -95,7 +95,7 @@ def test_an_infinite_index_is_left_out_but_flagged():
 
 
 def test_a_trigger_whose_success_is_not_known_is_no_evidence():
-    assert records(stage.image_set(30), trigger(success=None))[0] == ()
+    assert records(stage.image_set(30), hits=None)[0] == ()
 
 
 def test_no_suspects_cost_nothing():

@@ -3,11 +3,10 @@
 import math
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mantrap.core import Cost, Detection, ReversedTrigger
+from mantrap.core import Cost, Detection, LabelFinding
 from mantrap.ops.intervals import wilson
 from mantrap.records import Verdict
 from mantrap.workflow.verdict import Judged, decide, judge_labels, norm_statistics
@@ -18,19 +17,17 @@ ORDINARY = [9.0, 10.0, 11.0, 10.5, 9.5, 10.2]
 
 def detection(norms, hits=None):
     """A detector's answer with these norms; ``None`` is a censored label. ``hits`` of 100 by label, else all 100."""
-    triggers = tuple(
-        ReversedTrigger(
-            target=label,
-            mask=torch.full((20, 20), (norm or 1.0) / 400, dtype=torch.float64),
-            pattern=torch.zeros(1, 20, 20),
-            censored=norm is None,
+    found = tuple(
+        LabelFinding(
+            label=label,
+            norm=norm,
             steps=1,
             stopped="last step",
             success=None if norm is None or (hits or {}).get(label, 100) is None else success(label, hits),
         )
         for label, norm in enumerate(norms)
     )
-    return Detection("d", len(norms), triggers, (), None, {}, Cost())
+    return Detection("d", len(norms), found, (), (), None, {}, Cost())
 
 
 def success(label, hits):
@@ -96,19 +93,20 @@ def test_one_detectors_strong_finding_is_enough():
 
 
 @pytest.mark.parametrize(
-    ("index", "log_ratio", "success", "expected"),
+    ("index", "log_ratio", "hits", "expected"),
     [
-        (2.001, 1.1, 0.95, "strong"),
-        (2.0, 1.1, 0.95, "weak"),
-        (2.001, 1.099, 0.95, "weak"),
-        (2.001, 1.1, 0.949, "weak"),
+        (2.001, 1.1, 950, "strong"),
+        (2.0, 1.1, 950, "weak"),
+        (2.001, 1.099, 950, "weak"),
+        (2.001, 1.1, 949, "weak"),
         (2.001, 1.1, None, "weak"),
-        (2.0, 1.099, 1.0, "ordinary"),
-        (-5.0, -2.0, 1.0, "ordinary"),
-        (math.inf, 2.0, 1.0, "strong"),
+        (2.0, 1.099, 1000, "ordinary"),
+        (-5.0, -2.0, 1000, "ordinary"),
+        (math.inf, 2.0, 1000, "strong"),
     ],
 )
-def test_the_edges_of_the_conditions(index, log_ratio, success, expected):
+def test_the_edges_of_the_conditions(index, log_ratio, hits, expected):
+    success = None if hits is None else wilson(hits, 1000)
     label = Judged(label=0, norm=1.0, index=index, log_ratio=log_ratio, success=success)
     assert (label.strong, label.weak) == (expected == "strong", expected == "weak")
 

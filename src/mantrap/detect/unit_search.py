@@ -1,0 +1,173 @@
+"""The search of many labels, unit after unit: what is finished is kept, and memory holds only the smallest triggers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mantrap.core import Classifier, Cost, Memo, Progress, Rng, Stage
+from mantrap.core.shapes import Images
+from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
+from mantrap.detect.units import plan_units
+from mantrap.errors import FailedError
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search of many labels came to.
+
+    Args:
+        norms: How large each label's smallest trigger is that worked; infinite where none did.
+        smallest: The labels of the smallest triggers, smallest first; only labels where one worked.
+        triggers: What these triggers are made of, [k, ...] in the same order.
+        cost: Images that went through the model.
+        notes: What the reader must know.
+    """
+
+    norms: Mapping[int, float]
+    smallest: tuple[int, ...]
+    triggers: Mapping[str, Tensor]
+    cost: Cost
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UnitSearch:
+    """Searches for the smallest trigger of each of many labels.
+
+    How labels are put together follows from model, labels and settings alone. Where memory runs out all the same, the
+    unit begins again with half as many images in a pass, and so does every unit after it.
+
+    Args:
+        model: The classifier, frozen; best a fast copy.
+        images: Images to search with, [n, c, h, w] in [0, 1], on the model's device.
+        settings: How, and for what kind of triggers.
+        keep: How many triggers are kept.
+        rng: Source of randomness; what an arm draws does not depend on the unit that it is in.
+    """
+
+    model: Classifier
+    images: Images
+    settings: ArmSettings
+    keep: int
+    rng: Rng
+
+    def run(self, labels: Sequence[int], *, progress: Progress, memo: Memo) -> Searched:
+        """Search all labels.
+
+        Args:
+            labels: What to search for.
+            progress: Observer; one unit a label, counted in parts as it goes.
+            memo: Finished units are taken from here and put here.
+
+        Raises:
+            FailedError: The model's output is not finite, or memory does not suffice for a single arm.
+        """
+        units = plan_units(self.model, labels, self.settings, images=len(self.images))
+        at_once, short = units.at_once, 0
+        norms: dict[int, float] = {}
+        best = _Smallest(self.keep)
+        with torch.enable_grad(), progress.stage(f"search {len(labels)} labels", len(labels)) as stage:
+            for number, unit in enumerate(units.labels):
+                kept = memo.load(f"unit-{number}")
+                if kept is not None and kept["labels"].tolist() == list(unit):
+                    stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]} from the run before")
+                else:
+                    kept = self._searched(unit, at_once, _Share(stage, len(unit), self.settings.steps))
+                    memo.save(f"unit-{number}", kept)
+                at_once = min(at_once, int(kept["at_once"]))
+                short += at_once < units.at_once
+                norms.update(zip(unit, kept["norms"].tolist(), strict=True))
+                best.take(kept)
+        seen = len(labels) * self.settings.restarts * self.settings.steps * self.settings.images_per_step
+        said = (
+            f"Memory ran out: {short} of {len(units.labels)} parts of the search had fewer images in a pass than the "
+            f"planned {units.at_once}, at the end {at_once}."
+        )
+        cost = Cost(forward=seen, backward=seen)
+        return Searched(norms, best.labels, best.triggers, cost, (said,) if short else ())
+
+    def _searched(self, unit: Sequence[int], at_once: int, share: "_Share") -> dict[str, Tensor]:
+        """Search a unit, with fewer images in a pass if there is no room for so many."""
+        while True:
+            try:
+                return self._search(unit, at_once, share)
+            except (MemoryError, RuntimeError) as error:
+                least = self.settings.images_per_step
+                if not _no_memory(error):
+                    raise
+                if at_once <= least:
+                    raise FailedError(
+                        expected=f"memory for {least} images in a pass",
+                        got="less",
+                        remedy="Free memory, or search with fewer images_per_step.",
+                    ) from error
+            at_once = max(least, at_once // 2)
+
+    def _search(self, unit: Sequence[int], at_once: int, share: "_Share") -> dict[str, Tensor]:
+        """The norms of a unit, and the smallest of its triggers."""
+        restarts = self.settings.restarts
+        arms = [Arm(label, restart) for label in unit for restart in range(restarts)]
+        search = ArmSearch(self.model, self.images, arms, self.settings, self.rng, at_once=at_once)
+        for step in range(self.settings.steps):
+            search.advance()
+            share.reached(step + 1)
+        norms, restart = search.best_norm.view(len(unit), restarts).min(1)
+        place = torch.arange(len(unit), device=norms.device) * restarts + restart
+        first = norms.argsort(stable=True)[: self.keep]
+        return {
+            "labels": torch.tensor(unit),
+            "norms": norms.cpu(),
+            "at_once": torch.tensor(at_once),
+            "first": first.cpu(),
+            **{name: tensor[place[first]].cpu() for name, tensor in search.triggers.best.items()},
+        }
+
+
+class _Smallest:
+    """The smallest triggers of those that were taken."""
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._found: list[tuple[float, int, dict[str, Tensor]]] = []
+
+    def take(self, unit: Mapping[str, Tensor]) -> None:
+        """Take those of a unit."""
+        made_of = [name for name in unit if name not in ("labels", "norms", "at_once", "first")]
+        for row, place in enumerate(unit["first"].tolist()):
+            norm = float(unit["norms"][place])
+            if norm < math.inf:
+                self._found.append((norm, int(unit["labels"][place]), {name: unit[name][row] for name in made_of}))
+        self._found = sorted(self._found, key=lambda one: one[:2])[: self._keep]
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        return tuple(label for _, label, _ in self._found)
+
+    @property
+    def triggers(self) -> dict[str, Tensor]:
+        parts = [made_of for _, _, made_of in self._found]
+        return {name: torch.stack([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+
+
+@dataclass
+class _Share:
+    """How far a unit has come, for whoever waits; what is done again does not count twice."""
+
+    stage: Stage
+    labels: int
+    steps: int
+    step: int = 0
+
+    def reached(self, step: int) -> None:
+        if step > self.step:
+            self.step = step
+            self.stage.advance(self.labels / self.steps, f"step {step} of {self.steps}")
+
+
+def _no_memory(error: Exception) -> bool:
+    """Whether this is how Python or torch says that memory has run out; on a processor torch has no class for it."""
+    said = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in said
