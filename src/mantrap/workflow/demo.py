@@ -22,7 +22,7 @@ TARGET = 7
 ATTACK = BadNets(target=TARGET)
 RECIPE = Recipe(epochs=10, batch_size=64)
 DETECTOR = NeuralCleanse()
-"""What looks. Size of the signs and epochs were chosen so that three seeds of three find the trigger: no rate follows."""
+"""Who looks. Signs and epochs were chosen so that three seeds of three find the trigger: no rate follows."""
 
 _FILE = "model.safetensors"
 
