@@ -31,7 +31,7 @@ def demo(*, out: Path = Path("mantrap-demo"), running: Running = _RUNNING) -> in
             planted = f", the trigger planted for label {shown.target} works on {100 * shown.success.value:.1f} %"
         sys.stdout.write(
             f"\nThe {shown.title} model: right on {100 * shown.accuracy.value:.1f} % of clean images{planted}\n"
-            f"  {shown.record.verdict} (shortened schedule). {shown.record.headline}\n"
+            f"  {shown.record.verdict}. {shown.record.headline}\n"
             f"  {page}\n"
         )
     sys.stdout.write(
