@@ -81,7 +81,11 @@ class LabelRecord(Record):
 
 
 class SuspectRecord(Record):
-    """A label that looks like the target of a backdoor, with the trigger that shows it; fields as in LabelRecord."""
+    """A label that looks like the target of a backdoor, with the trigger that shows it; fields as in LabelRecord.
+
+    ``norm`` is that of the trigger shown. ``elsewhere`` is its success mirrored or upside down, whichever works best,
+    and ``shuffled`` its success with its pixels in random places and twice as opaque.
+    """
 
     label: int
     class_name: str
@@ -92,6 +96,8 @@ class SuspectRecord(Record):
     success_interval: tuple[float, float]
     heldout: int
     flagged_by_paper: bool
+    elsewhere: Rate
+    shuffled: Rate
     mask: Picture
     pattern: Picture
     trigger: Picture

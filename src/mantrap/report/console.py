@@ -13,6 +13,7 @@ from mantrap.report.words import (
     VERDICT_WORDS,
     interval,
     name_of,
+    natural,
     number,
     paper_verdict,
     percent,
@@ -107,6 +108,9 @@ def _suspect(suspect: SuspectRecord) -> list[RenderableType]:
     facts = (
         f"{share} (95 % interval {interval(suspect.success_interval)})",
         f"mask of {number(suspect.norm)} pixels, anomaly index {index}, {flagged} by the paper's own rule",
+        f"mirrored or upside down it works on {percent(suspect.elsewhere.value)}, shuffled and twice as opaque on "
+        f"{percent(suspect.shuffled.value)} of images",
+        natural(suspect),
         f"found by {suspect.detector}",
     )
     title = Text.assemble(("Suspect: label ", "bold"), (name_of(suspect.label, suspect.class_name, _NAME), "bold red"))

@@ -16,6 +16,7 @@ from mantrap.report.words import (
     confidence,
     interval,
     name_of,
+    natural,
     number,
     paper_verdict,
     percent,
@@ -152,5 +153,5 @@ def _environment() -> jinja2.Environment:
         finalize=lambda value: scrub(value) if type(value) is str else value,
     )
     environment.filters.update(percent=percent, confidence=confidence, interval=interval, number=number, signed=signed)
-    environment.globals["name_of"] = name_of
+    environment.globals.update(name_of=name_of, natural=natural)
     return environment

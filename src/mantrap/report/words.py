@@ -4,10 +4,13 @@ import math
 import unicodedata
 from typing import NamedTuple
 
-from mantrap.records import LabelRecord, NormStatistics, Verdict
+from mantrap.records import LabelRecord, NormStatistics, SuspectRecord, Verdict
 
 PAPER_INDEX = 2.0
 """Anomaly index above which Neural Cleanse's own rule flags a label, on the low side (Wang et al., S&P 2019, IV-C)."""
+
+NATURAL_FROM = 0.3
+"""Success, moved and shuffled, from which a trigger looks like a natural one; see decision 0015."""
 
 
 class VerdictWords(NamedTuple):
@@ -125,6 +128,18 @@ def number(value: float) -> str:
 def signed(value: float) -> str:
     """An anomaly index with its sign, and a true minus."""
     return f"{value:+z.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def natural(suspect: SuspectRecord) -> str:
+    """What it says of a trigger that it works elsewhere, shuffled, both or neither, as a sentence."""
+    place, shape = (rate.value < NATURAL_FROM for rate in (suspect.elsewhere, suspect.shuffled))
+    if not place and not shape:
+        return (
+            "It hardly depends on its place or on its shape. Networks without any backdoor have such triggers: a class "
+            "to which they give whatever they do not know."
+        )
+    on = " and ".join(name for name, depends in (("place", place), ("shape", shape)) if depends)
+    return f"So it depends on its {on}, as planted triggers do, and many natural ones."
 
 
 def threshold_of(statistics: NormStatistics) -> float | None:

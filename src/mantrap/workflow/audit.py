@@ -153,7 +153,7 @@ class _Audit:
             other_suspects=any(d.suspects and not d.labels for d in detections),
             barred=barred,
         )
-        suspects = self._suspects(detections, judged, heldout)
+        suspects = self._suspects(detections, judged, heldout, rng.child("evidence"))
         # The labels of the detector that has most to say of them; every detection holds its own.
         first = max(range(len(judged)), key=lambda i: (any(j.strong for j in judged[i]), len(judged[i]), -i))
         return AuditRecord(
@@ -206,7 +206,7 @@ class _Audit:
         return detection
 
     def _suspects(
-        self, detections: Sequence[Detection], judged: Sequence[Sequence[Judged]], heldout: ImageSet
+        self, detections: Sequence[Detection], judged: Sequence[Sequence[Judged]], heldout: ImageSet, rng: Rng
     ) -> tuple[SuspectRecord, ...]:
         """Every label for which a condition of the rule holds, those with all of them first."""
         named: list[tuple[str, Judged, ReversedTrigger]] = []
@@ -216,7 +216,7 @@ class _Audit:
             named += [(detection.detector, j, triggers[j.label]) for j in marked if j.label in triggers]
         named.sort(key=lambda one: not one[1].strong)
         with self.watch.stage("evidence"):
-            records, cost = suspect_records(self.model, heldout, named[:MOST_SUSPECTS])
+            records, cost = suspect_records(self.model, heldout, named[:MOST_SUSPECTS], rng)
         self.ledger.add("evidence", cost)
         return records
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger
+from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger, Rng
+from mantrap.detect.natural import rearrange
 from mantrap.ops.scores import source_classes
 from mantrap.ops.stamp import stamp
 from mantrap.records import Example, Prediction, SuspectRecord
@@ -19,6 +20,7 @@ def suspect_records(
     model: Classifier,
     heldout: ImageSet,
     suspects: Sequence[tuple[str, Judged, ReversedTrigger]],
+    rng: Rng,
 ) -> tuple[tuple[SuspectRecord, ...], Cost]:
     """A record with pictures for each suspect, and what the pictures cost.
 
@@ -26,6 +28,7 @@ def suspect_records(
         model: The classifier.
         heldout: Images that the search has not seen.
         suspects: Detector, judgement and trigger of each suspect, best first.
+        rng: Source of the shuffling of triggers.
     """
     sources = source_classes(model, heldout) if suspects else torch.empty(0, dtype=torch.int64)
     cost = Cost(forward=0 if heldout.labelled or not suspects else len(heldout))
@@ -34,7 +37,9 @@ def suspect_records(
         if judged.success is None:
             continue
         examples = _examples(model, heldout, sources, trigger)
-        cost += Cost(forward=2 * len(examples))
+        stream = rng.child("shuffled", detector=detector, target=trigger.target)
+        rearranged, checked = rearrange(model, heldout, trigger, sources=sources, rng=stream)
+        cost += checked + Cost(forward=2 * len(examples))
         name = model.class_names[trigger.target]
         records.append(
             SuspectRecord(
@@ -47,6 +52,8 @@ def suspect_records(
                 success_interval=(judged.success.low, judged.success.high),
                 heldout=judged.success.total,
                 flagged_by_paper=judged.outlier,
+                elsewhere=rearranged.elsewhere,
+                shuffled=rearranged.shuffled,
                 mask=mask_picture(trigger.mask, f"Mask for label {trigger.target}: white where the trigger is."),
                 pattern=picture(trigger.pattern, f"Pattern for label {trigger.target}."),
                 trigger=trigger_picture(

@@ -157,6 +157,8 @@ def suspect_of(entry: LabelRecord, names: Sequence[str]) -> SuspectRecord:
         success_interval=entry.success_interval or (0.0, 1.0),
         heldout=entry.heldout,
         flagged_by_paper=True,
+        elsewhere=wilson(4, 200),
+        shuffled=wilson(1, 200),
         mask=picture(square, f"Mask {where}: a bright square at the bottom right"),
         pattern=picture(noise, f"Pattern {where}"),
         trigger=picture(square, f"Trigger {where}: a white square at the bottom right"),

@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mantrap.ops.intervals import wilson
 from mantrap.records import Verdict
 from mantrap.report.words import (
     VERDICT_WORDS,
     clip,
     confidence,
     name_of,
+    natural,
     number,
     paper_verdict,
     percent,
@@ -87,3 +89,17 @@ def test_many_flags_are_counted_not_listed(many):
     sentence = paper_verdict(statistics, detection.labels)
     assert "flags 30 of 1,283 labels" in sentence
     assert sentence.endswith("and 22 more.")
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "shuffled", "said"),
+    [
+        (59, 59, "depends on its place and shape,"),
+        (60, 59, "depends on its shape,"),
+        (59, 60, "depends on its place,"),
+        (60, 60, "hardly depends on its place or on its shape."),
+    ],
+)
+def test_a_trigger_is_natural_where_neither_place_nor_shape_matters(suspicious, elsewhere, shuffled, said):
+    rates = {"elsewhere": wilson(elsewhere, 200), "shuffled": wilson(shuffled, 200)}
+    assert said in natural(dataclasses.replace(suspicious.suspects[0], **rates))

@@ -87,9 +87,10 @@ def test_the_record_is_whole_and_agrees_with_itself(planted):
 def test_the_cost_is_counted_in_images_by_stage(planted):
     cost = {c.stage: (c.forward, c.backward) for c in planted.cost}
     assert list(cost) == ["checks", "neural_cleanse", "evidence"] == [t.stage for t in planted.volatile.stages]
-    # 120 images for the accuracy and 30 held-out ones for the outputs; two answers for each of six examples.
+    # 120 images for the accuracy and 30 held-out ones for the outputs; two answers for each of six examples, and the
+    # trigger in three other places and shuffled on the 25 held-out images of other classes.
     assert cost["checks"] == (150, 0)
-    assert cost["evidence"] == (12, 0)
+    assert cost["evidence"] == (12 + 4 * 25, 0)
     forward, backward = cost["neural_cleanse"]
     assert forward == backward + 30 * QUICK.finalists
     searched = QUICK.restarts * QUICK.images_per_step * sum(e.steps for e in planted.labels)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mantrap.core import ReversedTrigger
+from mantrap.core import ReversedTrigger, Rng
 from mantrap.ops.intervals import wilson
 from mantrap.workflow.evidence import EXAMPLES, suspect_records
 from mantrap.workflow.verdict import Judged
@@ -18,6 +18,8 @@ MODEL = stage.model(planted=True)
 MASK = torch.zeros(stage.SIDE, stage.SIDE)
 MASK[-2:, -2:] = 1.0
 PATTERN = torch.ones(1, stage.SIDE, stage.SIDE)
+REARRANGED = 4 * 25
+"""Three other places and one shuffling, for the 25 of 30 images that are of other classes."""
 
 
 def trigger(target=stage.TARGET):
@@ -30,7 +32,7 @@ def judged(label=stage.TARGET, index=4.0, hits=9):
 
 
 def records(images, found=None, **options):
-    return suspect_records(MODEL, images, [("d", judged(**options), found or trigger())])
+    return suspect_records(MODEL, images, [("d", judged(**options), found or trigger())], Rng(0))
 
 
 def pixels(shown):
@@ -65,17 +67,18 @@ def test_without_labels_the_models_own_answer_is_the_class_and_nothing_is_called
     (record,), cost = records(stage.image_set(30, labelled=False))
     assert [e.source.label for e in record.examples] == [0, 1, 2, 3, 5, 0]
     assert {e.true_class for e in record.examples} == {None}
-    assert (cost.forward, cost.backward) == (30 + 2 * EXAMPLES, 0)
+    assert (cost.forward, cost.backward) == (30 + 2 * EXAMPLES + REARRANGED, 0)
 
 
 def test_the_cost_with_labels_is_that_of_the_examples_alone():
     _, cost = records(stage.image_set(30))
-    assert (cost.forward, cost.backward) == (2 * EXAMPLES, 0)
+    assert (cost.forward, cost.backward) == (2 * EXAMPLES + REARRANGED, 0)
 
 
 def test_an_example_is_shown_also_where_the_trigger_fails_on_it():
     # This trigger leads to class 4; asked to show class 0, nothing arrives there.
     (record,), _ = records(stage.image_set(30), trigger(0), label=0)
+    assert record.elsewhere.value == record.shuffled.value == 0.0
     assert [e.true_class for e in record.examples] == ["1", "2", "3", "4", "5", "1"]
     assert {e.outcome.label for e in record.examples} == {stage.TARGET}
 
@@ -89,6 +92,13 @@ def test_the_record_says_what_was_judged():
     assert np.array_equal(pixels(record.trigger)[..., 3], (MASK * 255).byte().numpy())
 
 
+def test_the_record_says_how_the_trigger_works_elsewhere_and_shuffled():
+    # White in the lower right corner is what the planted model reacts to, and nothing else.
+    (record,), _ = records(stage.image_set(30))
+    assert (record.elsewhere.value, record.elsewhere.total) == (0.0, 25)
+    assert (record.shuffled.value, record.shuffled.total) == (0.0, 25)
+
+
 def test_an_infinite_index_is_left_out_but_flagged():
     (record,), _ = records(stage.image_set(30), index=float("inf"))
     assert (record.index, record.flagged_by_paper) == (None, True)
@@ -99,5 +109,5 @@ def test_a_trigger_whose_success_is_not_known_is_no_evidence():
 
 
 def test_no_suspects_cost_nothing():
-    found, cost = suspect_records(MODEL, stage.image_set(30, labelled=False), [])
+    found, cost = suspect_records(MODEL, stage.image_set(30, labelled=False), [], Rng(0))
     assert (found, cost.forward) == ((), 0)

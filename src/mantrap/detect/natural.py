@@ -1,0 +1,59 @@
+"""Is a recovered trigger a natural one? Some classes are where everything odd goes, without any backdoor."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger, Rng
+from mantrap.core.shapes import Labels, Mask, Pattern
+from mantrap.ops.rearranged import elsewhere, shuffled
+from mantrap.ops.scores import trigger_success
+from mantrap.ops.stamp import stamp
+from mantrap.records import Rate
+
+_IMAGES = 200
+"""Images that are tried at most: a rough answer is enough."""
+
+
+@dataclass(frozen=True)
+class Rearranged:
+    """How well a trigger works that is not what it was.
+
+    A planted trigger depends on its place, as a patch in the corner does, or on its shape, as one in the middle or at
+    random places does. What works anywhere and in any order is no more than an amount of change, which pushes images
+    into a class that the network gives to whatever it does not know.
+
+    Args:
+        elsewhere: Success mirrored, upside down or both, whichever works best.
+        shuffled: Success with its pixels in random places and twice as opaque.
+    """
+
+    elsewhere: Rate
+    shuffled: Rate
+
+
+def rearrange(
+    model: Classifier, heldout: ImageSet, trigger: ReversedTrigger, *, sources: Labels, rng: Rng
+) -> tuple[Rearranged, Cost]:
+    """How well a trigger works elsewhere and shuffled.
+
+    Args:
+        model: The classifier.
+        heldout: Images that the search has not seen; 200 of other classes at most are tried.
+        trigger: What was recovered.
+        sources: The class of each image.
+        rng: Source of the shuffling.
+
+    Raises:
+        DataError: Every image belongs to the target class.
+    """
+    others = [i for i, source in enumerate(sources.tolist()) if source != trigger.target][:_IMAGES]
+    images = heldout.subset(others)
+    mask, pattern = trigger.mask.to(model.device), trigger.pattern.to(model.device)
+
+    def success(mask: Mask, pattern: Pattern) -> Rate:
+        apply = partial(stamp, mask=mask, pattern=pattern)
+        return trigger_success(model, images, apply, trigger.target, sources=sources[others])
+
+    places = [success(*there) for there in elsewhere(mask, pattern)]
+    found = Rearranged(max(places, key=lambda rate: rate.value), success(*shuffled(mask, pattern, rng)))
+    return found, Cost(forward=(len(places) + 1) * len(images))
