@@ -104,12 +104,12 @@ def _list(title: str, items: tuple[str, ...] | list[str]) -> list[RenderableType
 def _suspect(suspect: SuspectRecord) -> list[RenderableType]:
     index = "none" if suspect.index is None else f"{suspect.index:+z.2f}"
     share = f"{percent(suspect.success)} of {suspect.heldout:,} held-out images of other classes go there"
+    moved = f"mirrored or upside down it works on {percent(suspect.elsewhere.value)} of images"
     flagged = "flagged" if suspect.flagged_by_paper else "not flagged"
     facts = (
         f"{share} (95 % interval {interval(suspect.success_interval)})",
         f"mask of {number(suspect.norm)} pixels, anomaly index {index}, {flagged} by the paper's own rule",
-        f"mirrored or upside down it works on {percent(suspect.elsewhere.value)}, shuffled and twice as opaque on "
-        f"{percent(suspect.shuffled.value)} of images",
+        f"{moved}, shuffled and twice as opaque on {percent(suspect.shuffled.value)}",
         natural(suspect),
         f"found by {suspect.detector}",
     )

@@ -12,7 +12,7 @@ SIDE = 8
 
 
 class Reacts(nn.Module):
-    """Class 1 where the filter's strongest answer, anywhere or at its own place, is above three quarters; else class 0."""
+    """Class 1 where the filter's strongest answer is above three quarters, else class 0."""
 
     def __init__(self, weight):
         super().__init__()
