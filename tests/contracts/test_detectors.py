@@ -63,7 +63,7 @@ def exact(value: Any) -> Any:
 
 
 def targets(detection: Detection) -> list[int]:
-    return [finding.label for finding in detection.labels]
+    return list(detection.scanned)
 
 
 def test_a_detector_is_what_the_protocol_says(detector):
@@ -104,6 +104,8 @@ class TestResult:
         detection = scan(detector, planted)
 
         assert detection.score is None or math.isfinite(detection.score)
+        assert detection.p_value is None or 0 < detection.p_value <= 1
+        assert all(math.isfinite(margin) for margin in detection.margins.values())
         assert all(math.isfinite(index) for index in detection.indices.values())
 
     @every_size
@@ -116,7 +118,7 @@ class TestResult:
         detection = scan(detector, model=model)
         record = detection_record(model, detection, judge_labels(detection))
 
-        assert [entry.label for entry in record.labels] == sorted(targets(detection))
+        assert [entry.label for entry in record.labels or record.margins] == sorted(targets(detection))
         assert DetectionRecord.from_json(record.to_json()) == record
 
 

@@ -76,11 +76,14 @@ class Detection:
             holding all would take too much memory.
         suspects: Labels that look infected, most suspicious first.
         score: Higher is more suspicious, on the detector's own scale; ``None`` where there is nothing to score.
+        p_value: The chance that the most suspicious label of a model without a backdoor stands out as far, whichever it
+            is; ``None`` where there are too few labels to say.
         indices: Signed MAD anomaly index by label (above 0: a smaller norm than the median); censored labels have none.
         cost: What the scan cost.
         notes: What the reader must know, in plain sentences.
         blind_spots: What this detector cannot see, in plain sentences.
         extra: Further tensors worth keeping, by name.
+        margins: What a detector that searches no trigger measured of each label, in logits; higher is more suspicious.
     """
 
     detector: str
@@ -94,6 +97,13 @@ class Detection:
     notes: tuple[str, ...] = ()
     blind_spots: tuple[str, ...] = ()
     extra: dict[str, Tensor] = field(default_factory=dict)
+    margins: dict[int, float] = field(default_factory=dict)
+    p_value: float | None = None
+
+    @property
+    def scanned(self) -> tuple[int, ...]:
+        """The labels that were scanned, in the order in which they were asked for."""
+        return tuple(f.label for f in self.labels) or tuple(self.margins)
 
     def finding_for(self, label: int) -> LabelFinding | None:
         """What was found out about a label, if it was scanned."""

@@ -31,8 +31,7 @@ from mantrap.core import (
 from mantrap.core.shapes import Images
 from mantrap.detect.arm_triggers import PatchArms, Patches
 from mantrap.detect.arms import Arm, ArmSearch
-from mantrap.detect.by_norm import norm_detection, targets_of
-from mantrap.detect.heldout import measure_triggers
+from mantrap.detect.by_norm import Found, norm_detection, targets_of
 from mantrap.detect.unit_search import Searched, UnitSearch
 from mantrap.ops.prepare import Wanted, prepare
 
@@ -117,18 +116,11 @@ class NeuralCleanse(PatchArms):
             search = UnitSearch(fast, images, self, self.finalists, rng.child("search"))
             searched = search.run(targets, progress=progress, memo=memo)
             triggers = self._finish(fast, images, searched, rng.child("finish"))
-            rates, heldout_cost = measure_triggers(model, heldout, triggers)
-        norms = {label: norm if math.isfinite(norm) else None for label, norm in searched.norms.items()}
-        seen = len(triggers) * self.final_steps * self.final_images
-        return norm_detection(
-            str(spec_of(self)),
-            model,
-            [LabelFinding(t, norms[t], self.steps, "last step") for t in targets],
-            triggers,
-            rates,
-            cost=searched.cost + Cost(forward=seen, backward=seen) + heldout_cost,
-            notes=searched.notes,
-        )
+            norms = {label: norm if math.isfinite(norm) else None for label, norm in searched.norms.items()}
+            findings = tuple(LabelFinding(t, norms[t], self.steps, "last step") for t in targets)
+            seen = len(triggers) * self.final_steps * self.final_images
+            found = Found(findings, triggers, searched.cost + Cost(forward=seen, backward=seen), searched.notes)
+            return norm_detection(str(spec_of(self)), model, found, heldout=heldout, rng=rng.child("chance"))
 
     def _finish(self, model: Classifier, images: Images, searched: Searched, rng: Rng) -> tuple[ReversedTrigger, ...]:
         """Search on from the smallest patches, in shorter steps; a patch that got no better is as it was."""

@@ -23,15 +23,14 @@ from mantrap.core import (
     require,
     spec_of,
 )
-from mantrap.detect.by_norm import norm_detection, targets_of
-from mantrap.detect.heldout import measure_triggers
+from mantrap.detect.by_norm import Found, norm_detection, targets_of
 from mantrap.detect.paper_search import STOPPED, SearchSettings, TriggerSearch
 
 _STREAM = "neural_cleanse"
 """Name of the random stream: that under which the published tables were measured."""
 
 
-_Found = tuple[LabelFinding, ReversedTrigger | None]
+_Reversed = tuple[LabelFinding, ReversedTrigger | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +91,9 @@ class PaperNeuralCleanse(SearchSettings):
         """
         targets = targets_of(model, labels)
         with model.frozen():
-            found, triggers, cost = reverse_triggers(
-                model, clean, targets, settings=self, rng=rng.child(_STREAM), progress=progress, memo=memo
-            )
-            rates, heldout_cost = measure_triggers(model, heldout, triggers)
-        return norm_detection(str(spec_of(self)), model, found, triggers, rates, cost=cost + heldout_cost)
+            stream = rng.child(_STREAM)
+            found = reverse_triggers(model, clean, targets, settings=self, rng=stream, progress=progress, memo=memo)
+            return norm_detection(str(spec_of(self)), model, found, heldout=heldout, rng=stream.child("chance"))
 
 
 def reverse_triggers(
@@ -108,7 +105,7 @@ def reverse_triggers(
     rng: Rng,
     progress: Progress = SILENT,
     memo: Memo = FORGETFUL,
-) -> tuple[tuple[LabelFinding, ...], tuple[ReversedTrigger, ...], Cost]:
+) -> Found:
     """For each target, the smallest patch found that sends ``success_threshold`` of the images there.
 
     Args:
@@ -129,7 +126,7 @@ def reverse_triggers(
         FailedError: The model's output is not finite.
     """
     targets = targets_of(model, targets)
-    found: dict[int, _Found] = {}
+    found: dict[int, _Reversed] = {}
     seen = 0
     with model.frozen(), torch.enable_grad(), progress.stage("reverse triggers", len(targets)) as stage:
         pending: list[int] = []
@@ -151,7 +148,7 @@ def reverse_triggers(
                 seen += search.images_seen
                 memo.save(f"label-{search.target}", _pack(found[search.target], search.images_seen))
     findings, triggers = zip(*(found[t] for t in targets), strict=True) if targets else ((), ())
-    return findings, tuple(t for t in triggers if t is not None), Cost(forward=seen, backward=seen)
+    return Found(findings, tuple(t for t in triggers if t is not None), Cost(forward=seen, backward=seen))
 
 
 def _side_by_side(model: Classifier, group: list["TriggerSearch"], stage: Stage) -> Iterator["TriggerSearch"]:
@@ -176,14 +173,14 @@ def _side_by_side(model: Classifier, group: list["TriggerSearch"], stage: Stage)
         active = [search for search in active if not search.stopped]
 
 
-def _pack(found: _Found, images_seen: int) -> dict[str, Tensor]:
+def _pack(found: _Reversed, images_seen: int) -> dict[str, Tensor]:
     finding, trigger = found
     facts = (finding.steps, STOPPED.index(finding.stopped), images_seen)
     tensors = {} if trigger is None else {"mask": trigger.mask, "pattern": trigger.pattern}
     return {**tensors, "facts": torch.tensor(facts, dtype=torch.int64)}
 
 
-def _unpack(target: int, kept: dict[str, Tensor]) -> tuple[_Found, int]:
+def _unpack(target: int, kept: dict[str, Tensor]) -> tuple[_Reversed, int]:
     steps, stopped, images_seen = kept["facts"].tolist()
     trigger = ReversedTrigger(target, kept["mask"], kept["pattern"]) if "mask" in kept else None
     norm = None if trigger is None else trigger.norm

@@ -120,8 +120,22 @@ class NormStatistics(Record):
     paper_flags: tuple[int, ...]
 
 
+class MarginRecord(Record):
+    """How far a label's logit can be driven above all others, in logits; ``index`` is above 0 for a large margin."""
+
+    label: int
+    class_name: str
+    margin: float
+    index: float | None
+
+
 class DetectionRecord(Record):
-    """One detector's answer. ``score``: higher is more suspicious; the scale is the detector's own."""
+    """One detector's answer.
+
+    ``score``: higher is more suspicious; the scale is the detector's own. ``p_value`` is the chance that the most
+    suspicious label of a model without a backdoor stands out as far. ``labels`` are those for which a trigger was
+    searched, ``margins`` those of a detector that searches none.
+    """
 
     detector: str
     score: float | None
@@ -129,6 +143,8 @@ class DetectionRecord(Record):
     labels: tuple[LabelRecord, ...]
     statistics: NormStatistics | None
     notes: tuple[str, ...]
+    margins: tuple[MarginRecord, ...] = ()
+    p_value: float | None = None
 
 
 class CheckRecord(Record):

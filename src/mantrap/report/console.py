@@ -11,6 +11,7 @@ from mantrap.records import AuditRecord, CheckStatus, DetectionRecord, SuspectRe
 from mantrap.report.words import (
     PROVISIONAL,
     VERDICT_WORDS,
+    chance,
     interval,
     name_of,
     natural,
@@ -79,7 +80,7 @@ def _parts(record: AuditRecord) -> list[RenderableType]:
     for suspect in record.suspects:
         parts += _suspect(suspect)
     for detection in record.detections:
-        parts += _norms(detection, {s.label for s in record.suspects})
+        parts += _norms(detection, {s.label for s in record.suspects}) + _margins(detection)
     warned = [f"{c.name}: {c.message}" for c in record.checks if c.status is not CheckStatus.PASSED]
     parts += _list("Checks that did not pass", warned)
     parts += _list("What this audit could not have seen", record.blind_spots)
@@ -140,8 +141,28 @@ def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableTyp
     if detection.statistics:
         summary = f"median {number(detection.statistics.median)}, {ratio_of(detection.statistics)} times the smallest"
         parts += [_line(summary, 2), _line(paper_verdict(detection.statistics, detection.labels), 2)]
+    said = chance(detection.p_value, len(detection.labels))
+    parts += [_line(said, 2)] if said else []
     if censored:
         names = ", ".join(name_of(e.label, e.class_name, _NAME) for e in censored[:8])
         more = f" and {len(censored) - 8:,} more" if len(censored) > 8 else ""
         parts.append(_line(f"censored, no mask met the success threshold: {names}{more}", 2))
     return parts + [_line(note, 2) for note in detection.notes]
+
+
+def _margins(detection: DetectionRecord) -> list[RenderableType]:
+    if not detection.margins:
+        return []
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
+    table.add_column("  label", no_wrap=True, overflow="ellipsis", max_width=_NAME + 2)
+    for heading in ("margin", "index"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for entry in sorted(detection.margins, key=lambda e: (-e.margin, e.label))[:SMALLEST]:
+        index = "-" if entry.index is None else f"{entry.index:+z.2f}"
+        mark = "named" if entry.label in detection.suspects else ""
+        table.add_row(Text("  " + name_of(entry.label, entry.class_name)), number(entry.margin), index, mark)
+    title = Text(f"Largest margins of {len(detection.margins):,} labels", style="bold")
+    said = chance(detection.p_value, len(detection.margins))
+    lines = [*([said] if said else []), *detection.notes]
+    return [Text(), title, _line(detection.detector, 2), table, *(_line(line, 2) for line in lines)]

@@ -8,11 +8,12 @@ from typing import Any
 
 import jinja2
 
-from mantrap.records import AuditRecord, DetectionRecord, LabelRecord, NormStatistics
+from mantrap.records import AuditRecord, DetectionRecord, LabelRecord, MarginRecord, NormStatistics
 from mantrap.report.chart import Chart, draw_norms
 from mantrap.report.words import (
     PROVISIONAL,
     VERDICT_WORDS,
+    chance,
     confidence,
     interval,
     name_of,
@@ -39,6 +40,8 @@ class Panel:
     statistics: NormStatistics | None
     chart: Chart | None
     paper: str | None
+    chance: str | None
+    margins: tuple[MarginRecord, ...]
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ def _panel(detection: DetectionRecord, suspects: set[int]) -> Panel:
         statistics=statistics,
         chart=draw_norms(detection, suspects) if detection.labels else None,
         paper=paper_verdict(statistics, detection.labels) if statistics else None,
+        chance=chance(detection.p_value, len(detection.labels) or len(detection.margins)),
+        margins=tuple(sorted(detection.margins, key=lambda entry: (-entry.margin, entry.label))),
     )
 
 

@@ -130,6 +130,13 @@ def signed(value: float) -> str:
     return f"{value:+z.2f}".replace("-", "\N{MINUS SIGN}")
 
 
+def chance(p_value: float | None, labels: int) -> str | None:
+    """What a p-value says, as a sentence; ``None`` where there is none."""
+    if p_value is None:
+        return None
+    return f"In {percent(p_value)} of models without a backdoor one of {labels:,} labels stands out as far by chance."
+
+
 def natural(suspect: SuspectRecord) -> str:
     """What it says of a trigger that it works elsewhere, shuffled, both or neither, as a sentence."""
     place, shape = (rate.value < NATURAL_FROM for rate in (suspect.elsewhere, suspect.shuffled))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mantrap.core import Classifier, Detection, ImageSet
-from mantrap.records import DataRecord, DetectionRecord, LabelRecord, ModelRecord
+from mantrap.records import DataRecord, DetectionRecord, LabelRecord, MarginRecord, ModelRecord
 from mantrap.workflow.verdict import Judged, norm_statistics
 
 
@@ -41,6 +41,16 @@ def detection_record(model: Classifier, detection: Detection, judged: Sequence[J
         labels=label_records(model, detection, judged),
         statistics=norm_statistics(judged),
         notes=detection.notes,
+        margins=tuple(
+            MarginRecord(
+                label=label,
+                class_name=model.class_names[label],
+                margin=margin,
+                index=finite(detection.indices.get(label)),
+            )
+            for label, margin in sorted(detection.margins.items())
+        ),
+        p_value=detection.p_value,
     )
 
 

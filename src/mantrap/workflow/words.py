@@ -39,6 +39,8 @@ def reasons(
             said.append(
                 f"{detection.detector} names {named}; it has no calibrated rule yet, so this alone decides nothing."
                 if named
+                else f"{detection.detector} names no label."
+                if detection.margins
                 else f"{detection.detector} has no norm for any label."
             )
             continue
@@ -82,10 +84,15 @@ def unfinished(detections: Sequence[Detection]) -> tuple[str, ...]:
         censored = sum(f.censored for f in detection.labels)
         short = sum(f.stopped == "cut short" and not f.censored for f in detection.labels)
         if censored:
-            said.append(f"For {censored} labels no trigger was found that works often enough; they have no norm.")
+            have = "it has" if censored == 1 else "they have"
+            said.append(f"For {_labels(censored)} no trigger was found that works often enough; {have} no norm.")
         if short:
-            said.append(f"For {short} labels the search ran out of steps before the norm had settled.")
+            said.append(f"For {_labels(short)} the search ran out of steps before the norm had settled.")
     return tuple(said)
+
+
+def _labels(count: int) -> str:
+    return f"{count} label{'s' if count > 1 else ''}"
 
 
 def blind_spots(detections: Sequence[Detection], labels: Sequence[int] | None) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from mantrap.records import (
     DetectionRecord,
     Example,
     LabelRecord,
+    MarginRecord,
     ModelRecord,
     NormStatistics,
     Picture,
@@ -257,6 +258,24 @@ def suspicious() -> AuditRecord:
     headline = "A small patch sends almost every image to class 7: 12.4 pixels are enough, the median label needs 73.4."
     names = [str(i) for i in range(10)]
     return audit(Verdict.SUSPICIOUS, norms, names, headline=headline, file="mnist_badnets.safetensors")
+
+
+@pytest.fixture(scope="session")
+def driven() -> DetectionRecord:
+    """A detector without triggers that names label 2."""
+    margins = [12.0, 10.5, 45.0, 11.0]
+    return DetectionRecord(
+        detector="mm_bd",
+        score=1.9,
+        suspects=(2,),
+        labels=(),
+        statistics=None,
+        notes=(),
+        margins=tuple(
+            MarginRecord(label=i, class_name=str(i), margin=m, index=(m - 11.5) / 10) for i, m in enumerate(margins)
+        ),
+        p_value=0.0123,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -98,3 +98,15 @@ def test_no_name_breaks_the_width_or_reaches_the_terminal_as_control(inconclusiv
     assert max(cell_len(line) for line in shown.split("\n")) <= 100
     assert "\x1b" not in shown
     shown.encode()
+
+
+def test_margins_are_listed_largest_first_with_their_chance(suspicious, driven):
+    record = dataclasses.replace(suspicious, detections=(*suspicious.detections, driven))
+    text = render_text(record)
+    rows = re.findall(
+        r"^  (\d)[^|\n]*? (\d+\.\d) +([+-]\d\.\d\d)( +named)?$", text[text.index("Largest margins") :], re.MULTILINE
+    )
+    assert [(r[0], r[1]) for r in rows] == [("2", "45.0"), ("0", "12.0"), ("3", "11.0"), ("1", "10.5")]
+    assert [bool(r[3]) for r in rows] == [True, False, False, False]
+    assert "In 1.2 % of models without a backdoor one of 4 labels stands out as far by chance." in flat(text)
+    assert "by chance" not in flat(render_text(suspicious))

@@ -261,3 +261,11 @@ def test_the_page_is_the_gold_page(every, root, name):
     if os.environ.get("MANTRAP_UPDATE_GOLD"):
         gold.write_text(page, encoding="utf-8")
     assert page == gold.read_text(encoding="utf-8")
+
+
+def test_margins_have_a_table_of_their_own(suspicious, driven):
+    page = render_html(dataclasses.replace(suspicious, detections=(*suspicious.detections, driven)))
+    table = page[page.index("Margin: how far") :]
+    assert re.findall(r'<td class="number">(\d+\.\d)</td>', table)[:4] == ["45.0", "12.0", "11.0", "10.5"]
+    assert "In 1.2 % of models without a backdoor one of 4 labels stands out as far by chance." in page
+    assert "Margin: how far" not in render_html(suspicious)

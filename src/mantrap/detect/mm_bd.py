@@ -1,0 +1,142 @@
+"""MM-BD: how far the logits of a label can be driven at all, without any images."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from mantrap.core import FORGETFUL, SILENT, Classifier, Cost, Detection, ImageSet, Memo, Progress, Rng, require, spec_of
+from mantrap.detect.by_norm import targets_of
+from mantrap.ops.margins import maximum_margins
+from mantrap.ops.outliers import anomaly_indices
+from mantrap.ops.prepare import Wanted, prepare
+from mantrap.ops.standing_out import FEWEST, chance_of_largest
+
+SUSPECT_BELOW = 0.05
+"""P-value below which the paper calls the label of the largest margin infected."""
+
+_TRIED = 16
+_AT_ONCE = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class MMBD:
+    """Find, for every label, the largest margin of its logit over all others; a label driven far higher is a suspect.
+
+    It needs no images, takes a fifth of the time of a search for patches, and sees some backdoors whose triggers are no
+    patches. It does not see models in which all labels are infected, and natural classes may stand out as well.
+
+    Args:
+        starts: Searches for each label, each from an image of noise; the largest margin of any counts.
+        steps: Steps of each.
+        rate: Learning rate, in shares of the range of a pixel.
+        labels_at_once: Labels that are searched, and kept for a run that is resumed, together.
+        precision: ``"auto"`` for bfloat16 where the processor computes with it and the model's answers stay.
+
+    Reference: Wang, Xiang, Miller and Kesidis, MM-BD: post-training detection of backdoor attacks with arbitrary
+    backdoor pattern types using a maximum margin statistic, IEEE S&P 2024.
+
+    Deviations: 4 starts of 40 steps by Adam, theirs are 30 of up to 300 by gradient descent with momentum; the p-value
+    is corrected for few labels (:func:`~mantrap.ops.standing_out.chance_of_largest`); labels that no image
+    reaches, with a largest margin of 0 or less, are not compared.
+    """
+
+    name: ClassVar[str] = "mm_bd"
+    quick: ClassVar[str] = "mm_bd(starts=1, steps=10, labels_at_once=2)"
+
+    starts: int = 4
+    steps: int = 40
+    rate: float = 0.1
+    labels_at_once: int = 64
+    precision: Wanted = "auto"
+
+    def __post_init__(self) -> None:
+        for field in ("starts", "steps", "labels_at_once"):
+            require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
+        require(self.rate > 0, field="rate", expected="above 0", got=self.rate)
+
+    def detect(
+        self,
+        model: Classifier,
+        clean: ImageSet,
+        *,
+        heldout: ImageSet,
+        labels: Sequence[int] | None = None,
+        rng: Rng,
+        progress: Progress = SILENT,
+        memo: Memo = FORGETFUL,
+    ) -> Detection:
+        """Climb towards each label, and see whether the highest stands out.
+
+        Args:
+            model: The classifier in question.
+            clean: Not looked at.
+            heldout: Not looked at.
+            labels: Which labels to scan; all where ``None``.
+            rng: Source of randomness.
+            progress: Observer of the work.
+            memo: Keeps finished labels, ``labels_at_once`` together.
+
+        Returns:
+            The largest margin of each label; ``score`` is the logarithm of one over the p-value, to the base of 10.
+
+        Raises:
+            UsageError: A label that the model does not have.
+            FailedError: The model's output is not finite.
+        """
+        del clean, heldout
+        targets, rng = targets_of(model, labels), rng.child(self.name)
+        with model.frozen():
+            margins = self._margins(model, sorted(targets), rng, progress, memo)
+        reached = {t: margins[t] for t in targets if margins[t] > 0}
+        p_value = chance_of_largest(list(reached.values()), rng.child("chance"))
+        indices = dict(zip(reached, anomaly_indices([-m for m in reached.values()]), strict=True)) if reached else {}
+        infected = p_value is not None and p_value < SUSPECT_BELOW
+        seen = len(targets) * self.starts * self.steps
+        unreached = len(targets) - len(reached)
+        notes = [f"{unreached} of {len(targets)} labels are reached by no image that was tried."] if unreached else []
+        if p_value is None:
+            notes.append(f"Fewer than {FEWEST} labels have a margin to compare.")
+        return Detection(
+            detector=str(spec_of(self)),
+            num_classes=model.num_classes,
+            labels=(),
+            triggers=(),
+            suspects=(max(reached, key=lambda t: reached[t]),) if infected else (),
+            score=None if p_value is None else -math.log10(max(p_value, 1e-300)),
+            indices=indices,
+            cost=Cost(forward=seen, backward=seen),
+            notes=tuple(notes),
+            blind_spots=("Backdoors in all labels at once: then no label stands out.",),
+            margins={t: margins[t] for t in targets},
+            p_value=p_value,
+        )
+
+    def _margins(
+        self, model: Classifier, targets: Sequence[int], rng: Rng, progress: Progress, memo: Memo
+    ) -> dict[int, float]:
+        """The largest margin of each label, from the memo or measured now."""
+        noise = torch.rand(_TRIED, *model.input_shape, generator=rng.child("tried").torch()).to(model.device)
+        fast = prepare(model, noise, precision=self.precision).model
+        margins: dict[int, float] = {}
+        with progress.stage(f"drive {len(targets)} labels", len(targets)) as stage:
+            for number, start in enumerate(range(0, len(targets), self.labels_at_once)):
+                unit = targets[start : start + self.labels_at_once]
+                kept = memo.load(f"unit-{number}")
+                if kept is None or kept["labels"].tolist() != list(unit):
+                    found = maximum_margins(
+                        fast,
+                        unit,
+                        starts=self.starts,
+                        steps=self.steps,
+                        rate=self.rate,
+                        rng=rng.child("climb"),
+                        at_once=_AT_ONCE,
+                    )
+                    kept = {"labels": torch.tensor(unit), "margins": found}
+                    memo.save(f"unit-{number}", kept)
+                margins.update(zip(unit, kept["margins"].tolist(), strict=True))
+                stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]}")
+        return margins
