@@ -27,7 +27,7 @@ import parity_detection_table
 import parity_transfer
 import parity_transfer_table
 import torch
-from parity_places import ROOT
+from parity_places import ROOT, put
 
 from mantrap.errors import MissingDataError
 from mantrap.records import Record
@@ -95,20 +95,13 @@ SUITES: tuple[
 def write_tables() -> None:
     """Put the table of every suite into the page on parity, and the rows of each attack into its card."""
     for suite in SUITES:
-        _put(PAGE, suite.name, suite.table())
+        put(PAGE, suite.name, suite.table())
     results, aims = ATTACKS.results(), parity_attacks.aims()
     for attack, rows in parity_attacks_table.cards(results, aims=aims).items():
-        _put(CARDS / f"{attack}.md", "measured", rows)
+        put(CARDS / f"{attack}.md", "measured", rows)
     chosen = {name: cell for name, cell in results.items() if name.rpartition("-s")[0] in parity_attacks.SPOILING}
     beside = parity_attacks_table.table(chosen, aims=aims, columns=parity_attacks_table.SHORT)
-    _put(CARDS / "index.md", "spoiling", beside)
-
-
-def _put(page: Path, name: str, text: str) -> None:
-    """Put a text between its marks in a page, or at its end where it has no such marks."""
-    begin, end = (f"<!-- {name}: {edge} -->" for edge in ("begin", "end"))
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+    put(CARDS / "index.md", "spoiling", beside)
 
 
 def main() -> int:

@@ -287,7 +287,7 @@ def _joint() -> list[Row]:
         Row(
             title="wanet",
             task=RESIDUAL_SIGNS,
-            attack="wanet(target=33, strength=2.0, rate=0.05, cross_ratio=1.0)",
+            attack="wanet(target=33, strength=2.5, rate=0.05, cross_ratio=1.0)",
             recipe=recipe.format(40),
             has="start",
             aim=Aim(1, 90),

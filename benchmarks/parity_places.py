@@ -1,4 +1,4 @@
-"""Where the parity run keeps things, and how it says how far it is."""
+"""Where the benchmarks keep things, how they say how far they are, and how a table comes into a page."""
 
 import sys
 import time
@@ -7,6 +7,13 @@ from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+def put(page: Path, name: str, text: str) -> None:
+    """Put a text between its marks in a page, or at its end where it has no such marks."""
+    begin, end = (f"<!-- {name}: {edge} -->" for edge in ("begin", "end"))
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 class Lines:

@@ -36,7 +36,7 @@ class MMBD:
         precision: ``"auto"`` for bfloat16 where the processor computes with it and the model's answers stay.
 
     Reference: Wang, Xiang, Miller and Kesidis, MM-BD: post-training detection of backdoor attacks with arbitrary
-    backdoor pattern types using a maximum margin statistic, IEEE S&P 2024.
+    backdoor pattern types using a maximum margin statistic, IEEE S&P 2024, and the authors' published code.
 
     Deviations: 4 starts of 40 steps by Adam, theirs are 30 of up to 300 by gradient descent with momentum; the p-value
     is corrected for few labels (:func:`~mantrap.ops.standing_out.chance_of_largest`); labels that no image

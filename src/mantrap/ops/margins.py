@@ -47,7 +47,7 @@ def maximum_margins(
         FailedError: The model's output is not finite.
 
     Reference: Wang, Xiang, Miller and Kesidis, MM-BD: post-training detection of backdoor attacks with arbitrary
-    backdoor pattern types using a maximum margin statistic, IEEE S&P 2024, section 4.2.
+    backdoor pattern types using a maximum margin statistic, IEEE S&P 2024.
     """
     wanted = torch.tensor(labels, device=model.device).repeat_interleave(starts)
     streams = [rng.child("start", target=t, number=i).torch() for t in labels for i in range(starts)]

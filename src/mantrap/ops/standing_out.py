@@ -39,7 +39,7 @@ def chance_of_largest(values: Sequence[float], rng: Rng) -> float | None:
     Raises:
         ValueError: A number that is not positive and finite.
 
-    Reference: Wang, Xiang, Miller and Kesidis, MM-BD, IEEE S&P 2024, section 4.3, for the gamma distribution fitted to
+    Reference: Wang, Xiang, Miller and Kesidis, MM-BD, IEEE S&P 2024, for the gamma distribution fitted to
     all but the largest. Deviations: no offset is fitted; the chance is corrected by the parametric bootstrap (Efron and
     Tibshirani, An introduction to the bootstrap, 1993, chapter 16).
     """
