@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from mantrap.core import FORGETFUL, SILENT, Classifier, Cost, Detection, ImageSet, Memo, Progress, Rng, require, spec_of
 from mantrap.detect.by_norm import targets_of
+from mantrap.detect.units import unit_by_unit
 from mantrap.ops.margins import maximum_margins
 from mantrap.ops.outliers import anomaly_indices
 from mantrap.ops.prepare import Wanted, prepare
@@ -120,23 +122,16 @@ class MMBD:
         """The largest margin of each label, from the memo or measured now."""
         noise = torch.rand(_TRIED, *model.input_shape, generator=rng.child("tried").torch()).to(model.device)
         fast = prepare(model, noise, precision=self.precision).model
+        ways = {"starts": self.starts, "steps": self.steps, "at_once": _AT_ONCE}
+        units = [targets[i : i + self.labels_at_once] for i in range(0, len(targets), self.labels_at_once)]
         margins: dict[int, float] = {}
         with progress.stage(f"drive {len(targets)} labels", len(targets)) as stage:
-            for number, start in enumerate(range(0, len(targets), self.labels_at_once)):
-                unit = targets[start : start + self.labels_at_once]
-                kept = memo.load(f"unit-{number}")
-                if kept is None or kept["labels"].tolist() != list(unit):
-                    found = maximum_margins(
-                        fast,
-                        unit,
-                        starts=self.starts,
-                        steps=self.steps,
-                        rate=self.rate,
-                        rng=rng.child("climb"),
-                        at_once=_AT_ONCE,
-                    )
-                    kept = {"labels": torch.tensor(unit), "margins": found}
-                    memo.save(f"unit-{number}", kept)
-                margins.update(zip(unit, kept["margins"].tolist(), strict=True))
+
+            def climb(unit: Sequence[int]) -> dict[str, Tensor]:
+                found = maximum_margins(fast, unit, rate=self.rate, rng=rng.child("climb"), **ways)
                 stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]}")
+                return {"margins": found}
+
+            for unit, kept in unit_by_unit(units, memo, stage, climb):
+                margins.update(zip(unit, kept["margins"].tolist(), strict=True))
         return margins

@@ -10,7 +10,7 @@ from torch import Tensor
 from mantrap.core import Classifier, Cost, Memo, Progress, Rng, Stage
 from mantrap.core.shapes import Images
 from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
-from mantrap.detect.units import plan_units
+from mantrap.detect.units import plan_units, unit_by_unit
 from mantrap.errors import FailedError
 
 
@@ -67,16 +67,14 @@ class UnitSearch:
         """
         units = plan_units(self.model, labels, self.settings, images=len(self.images))
         at_once, short = units.at_once, 0
+
+        def search(unit: Sequence[int]) -> dict[str, Tensor]:
+            return self._searched(unit, at_once, _Share(stage, len(unit), self.settings.steps))
+
         norms: dict[int, float] = {}
         best = _Smallest(self.keep)
         with torch.enable_grad(), progress.stage(f"search {len(labels)} labels", len(labels)) as stage:
-            for number, unit in enumerate(units.labels):
-                kept = memo.load(f"unit-{number}")
-                if kept is not None and kept["labels"].tolist() == list(unit):
-                    stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]} from the run before")
-                else:
-                    kept = self._searched(unit, at_once, _Share(stage, len(unit), self.settings.steps))
-                    memo.save(f"unit-{number}", kept)
+            for unit, kept in unit_by_unit(units.labels, memo, stage, search):
                 at_once = min(at_once, int(kept["at_once"]))
                 short += at_once < units.at_once
                 norms.update(zip(unit, kept["norms"].tolist(), strict=True))
@@ -118,7 +116,6 @@ class UnitSearch:
         place = torch.arange(len(unit), device=norms.device) * restarts + restart
         first = norms.argsort(stable=True)[: self.keep]
         return {
-            "labels": torch.tensor(unit),
             "norms": norms.cpu(),
             "at_once": torch.tensor(at_once),
             "first": first.cpu(),

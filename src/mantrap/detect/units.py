@@ -1,14 +1,14 @@
 """How a search of many labels is cut into pieces that fit in memory and are lost or kept as a whole."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mantrap.core import Classifier
+from mantrap.core import Classifier, Memo, Stage
 from mantrap.detect.arms import ArmSettings
 
 GIB = 1 << 30
@@ -57,6 +57,30 @@ def plan_units(model: Classifier, labels: Sequence[int], settings: ArmSettings, 
     together = max(1, min(settings.labels_at_once, arms // settings.restarts))
     ordered = sorted(labels)
     return Units(tuple(tuple(ordered[i : i + together]) for i in range(0, len(ordered), together)), at_once)
+
+
+def unit_by_unit(
+    units: Iterable[Sequence[int]],
+    memo: Memo,
+    stage: Stage,
+    work: Callable[[Sequence[int]], Mapping[str, Tensor]],
+) -> Iterator[tuple[Sequence[int], Mapping[str, Tensor]]]:
+    """Each unit with what came of it: from the memo where it is there, else worked on now and kept.
+
+    Args:
+        units: The labels of each.
+        memo: Finished units are taken from here and put here; one of other labels is none.
+        stage: Told of units that came from the memo; the others tell it themselves.
+        work: What to do for a unit.
+    """
+    for number, unit in enumerate(units):
+        found: Mapping[str, Tensor] | None = memo.load(f"unit-{number}")
+        if found is not None and found["labels"].tolist() == list(unit):
+            stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]} from the run before")
+        else:
+            found = {"labels": torch.tensor(unit), **work(unit)}
+            memo.save(f"unit-{number}", found)
+        yield unit, found
 
 
 def bytes_by_image(model: Classifier) -> int:

@@ -1,0 +1,145 @@
+"""How fast detectors are: every mode in one run, growth with labels, image size and threads, and memory.
+
+    python benchmarks/detection_speed.py          measure, and write the table into docs/detection.md
+    python benchmarks/detection_speed.py --quick  without the paper's mode, which takes minutes
+
+Needs two models of benchmarks/parity.py (``mnist-badnets-s0`` and ``gtsrb-badnets-paper-s0``).
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from parity_places import ROOT, put
+
+from mantrap.core import Classifier, ImageSet, Rng
+from mantrap.data import load, split
+from mantrap.detect import DETECTORS
+from mantrap.models import Preprocessing, open_model
+from mantrap.ops.prepare import computes_bfloat16
+from mantrap.workflow.train import new_classifier
+
+PAGE = ROOT / "docs" / "detection.md"
+PAPER = "neural_cleanse_paper"
+FAST = "neural_cleanse"
+SINGLE = "neural_cleanse(precision='float32')"
+IMAGES = 600
+_TITLES = ("model", "detector", "threads", "CPU s", "wall s", "images forward", "images backward", "peak MB")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One thing to measure: a parity cell and its data, or a network with random weights."""
+
+    title: str
+    spec: str
+    threads: int = 1
+    cell: str = ""
+    data: str = ""
+    arch: str = ""
+    shape: tuple[int, int, int] = (3, 32, 32)
+    labels: int = 10
+
+
+def works(*, quick: bool) -> list[Work]:
+    """All lines of the table."""
+    digits = Work("MNIST CNN, 10 labels", FAST, cell="mnist-badnets-s0", data="mnist")
+    signs = Work("GTSRB CNN, 43 labels", FAST, cell="gtsrb-badnets-paper-s0", data="gtsrb")
+    specs = [*([] if quick else [PAPER]), FAST, SINGLE, "mm_bd"]
+    return [
+        *(replace(digits, spec=spec) for spec in specs),
+        replace(digits, threads=2),
+        *(replace(signs, spec=spec) for spec in (FAST, SINGLE, "mm_bd")),
+        *(
+            Work(f"MNIST CNN, {k:,} labels", FAST, arch="mnist_cnn", shape=(1, 28, 28), labels=k)
+            for k in (2, 43, 200, 1283)
+        ),
+        *(
+            Work(f"8-layer ResNet, {side}x{side}, 10 labels", FAST, arch="resnet8", shape=(3, side, side))
+            for side in (32, 64, 128, 224)
+        ),
+    ]
+
+
+def measure(work: Work) -> dict[str, float]:
+    """What one piece of work takes, in this process."""
+    torch.set_num_threads(work.threads)
+    if work.cell:
+        images = load(work.data, split="test", limit=IMAGES, rng=Rng(0))
+        path = ROOT / "runs" / "parity" / work.cell / "model.safetensors"
+        model = open_model(path, images_shape=images.shape)
+    else:
+        model, images = _random(work)
+    parts = split(images, {"scan": 2 / 3, "heldout": 1 / 3}, rng=Rng(0).child("split"))
+    detector = DETECTORS.create(work.spec)
+    cpu, wall = time.process_time(), time.perf_counter()
+    found = detector.detect(model, parts["scan"], heldout=parts["heldout"], rng=Rng(0))
+    return {
+        "cpu": time.process_time() - cpu,
+        "wall": time.perf_counter() - wall,
+        "forward": found.cost.forward,
+        "backward": found.cost.backward,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _random(work: Work) -> tuple[Classifier, ImageSet]:
+    """A network with random weights, and noise for it."""
+    pixels = torch.randint(0, 256, (IMAGES, *work.shape), dtype=torch.uint8, generator=Rng(0).torch())
+    images = ImageSet.from_array(pixels, torch.arange(IMAGES) % min(work.labels, IMAGES))
+    arch = f"{work.arch}(num_classes={work.labels})"
+    return new_classifier(arch, images, declared=Preprocessing(), rng=Rng(0)), images
+
+
+def measured_apart(work: Work) -> dict[str, float]:
+    """The same, each time in a process of its own; the median of three, but of the paper's mode one."""
+    found = []
+    for _ in range(1 if work.spec == PAPER else 3):
+        words = [sys.executable, __file__, "--one", json.dumps(asdict(work))]
+        found.append(json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout))  # noqa: S603
+    return {key: statistics.median(one[key] for one in found) for key in found[0]}
+
+
+def table(lines: Sequence[tuple[Work, dict[str, float]]]) -> str:
+    """All lines, and how many times as long the paper's mode takes."""
+    rows = [
+        f"| {w.title} | `{w.spec}` | {w.threads} | {m['cpu']:.2f} | {m['wall']:.2f} | {m['forward']:,.0f} | "
+        f"{m['backward']:,.0f} | {m['peak']:,.0f} |"
+        for w, m in lines
+    ]
+    machine = f"{platform.machine()}, {'with' if computes_bfloat16(torch.device('cpu')) else 'without'} bfloat16"
+    said = [f"torch {torch.__version__} on {platform.system()} {machine}."]
+    seconds = {w.spec: m["cpu"] for w, m in reversed(lines) if w.cell == "mnist-badnets-s0" and w.threads == 1}
+    if PAPER in seconds:
+        share = seconds[PAPER] / seconds[FAST]
+        said.append(f"On the MNIST CNN the paper's mode takes {share:.0f} times the CPU time of the fast one.")
+    return "\n".join([f"| {' | '.join(_TITLES)} |", "|" + "---|" * len(_TITLES), *rows, "", " ".join(said)])
+
+
+def main() -> int:
+    """Measure all, or one where this is a process for it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="without the paper's mode")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(Work(**json.loads(options.one)))))
+        return 0
+    lines = []
+    for work in works(quick=options.quick):
+        lines.append((work, measured_apart(work)))
+        print(f"{work.title}, {work.spec}: {lines[-1][1]['cpu']:.2f} s", file=sys.stderr, flush=True)
+    put(PAGE, "speed", table(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
