@@ -5,53 +5,121 @@ model is kept in ``benchmarks/results/detection``, one file for each model and d
 
     python benchmarks/detection.py                        what is not finished of the tune split, then the table
     python benchmarks/detection.py --split test           the same for the test split
+    python benchmarks/detection.py --split strangers      models that other people trained, in ../shared/zoo
     python benchmarks/detection.py --only 'tune-00*'      some models (a shell pattern)
     python benchmarks/detection.py --table                only write the tables from what is there
 """
 
 import argparse
 import fnmatch
+import json
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import torch
-from detection_table import Judged, table
-from parity_places import ROOT, put
+from detection_table import Judged, one_by_one, table
+from parity_places import ROOT, SHARED, put
 
-from mantrap.core import Detector, ImageSet, Rng
+from mantrap.core import Classifier, Detector, ImageSet, Rng
 from mantrap.data import load, split
 from mantrap.detect import DETECTORS
-from mantrap.models import open_model
+from mantrap.models import Preprocessing, open_model
 from mantrap.records import ZooModel
 from mantrap.records.files import write_atomically
 
 PAGE = ROOT / "docs" / "detection.md"
 RESULTS = ROOT / "benchmarks" / "results" / "detection"
 SPECS = ("neural_cleanse", "mm_bd")
+STRANGERS = "strangers"
+_DATA = (("GTSRB", "gtsrb"), ("CIFAR-10", "cifar10"), ("MNIST", "mnist"))
 IMAGES, SCAN = 600, 2 / 3
 """Test images that a detector gets, and the share of them that it searches with."""
 
 
-def run(zoo: Path, model: ZooModel, spec: str, images: ImageSet) -> Judged:
+@dataclass(frozen=True)
+class Model:
+    """A model to look at, what it is, and where its images are."""
+
+    name: str
+    family: str
+    arch: str
+    targets: tuple[int, ...]
+    images: str
+    channels: int
+    open: Callable[[ImageSet], Classifier]
+
+
+def zoo_models(part: str) -> list[Model]:
+    """The models of a zoo that are what they were meant to be."""
+    folder = ROOT / "runs" / "zoo" / part
+    found = [ZooModel.from_json(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.zoo.json"))]
+
+    def model(one: ZooModel) -> Model:
+        plan = one.plan
+        targets = tuple(m.target for m in one.measures if m.target is not None)
+        path = folder / f"{plan.name}.safetensors"
+
+        def opened(images: ImageSet) -> Classifier:
+            return open_model(path, images_shape=images.shape)
+
+        return Model(plan.name, plan.family, plan.arch, targets, plan.images, 0, opened)
+
+    return [model(one) for one in found if one.works]
+
+
+def strangers() -> list[Model]:
+    """The models of other people, as their manifest describes them."""
+    zoo = SHARED / "zoo"
+    return [_stranger(zoo, entry) for entry in json.loads((zoo / "manifest.json").read_text(encoding="utf-8"))]
+
+
+def _stranger(zoo: Path, entry: dict[str, Any]) -> Model:
+    name, data = entry["id"], entry["dataset"]
+    faces = str(SHARED / "data" / "faces_lfw_scan_55x47.npz")
+    images = next(source for word, source in (*_DATA, ("", faces)) if word in data)
+    declared = Preprocessing(
+        mean=None if entry["mean"] is None else tuple(entry["mean"]),
+        std=None if entry["std"] is None else tuple(entry["std"]),
+        pixel_range=(0.0, 255.0) if entry["input_scale"] == "0..255" else None,
+    )
+    targets = () if entry["target"] is None else (int(entry["target"]),)
+
+    def opened(pictures: ImageSet) -> Classifier:
+        arch = f"{zoo / 'archs.py'}:{name}"
+        return open_model(zoo / f"{name}.safetensors", arch=arch, images_shape=pictures.shape, declared=declared)
+
+    return Model(name, entry["status"], entry["arch"], targets, images, 3 if images == faces else 0, opened)
+
+
+def run(model: Model, spec: str, images: ImageSet) -> Judged:
     """What a detector says of one model."""
-    plan, rng = model.plan, Rng(0)
+    rng = Rng(0)
     parts = split(images, {"scan": SCAN, "heldout": 1 - SCAN}, rng=rng.child("split"))
-    classifier = open_model(zoo / f"{plan.name}.safetensors", images_shape=images.shape)
+    classifier = model.open(images)
     detector: Detector = DETECTORS.create(spec)
     began = time.process_time()
     found = detector.detect(classifier, parts["scan"], heldout=parts["heldout"], rng=rng.child("detect"))
     seconds = time.process_time() - began
-    scores = found.indices
+    first = max(found.indices, key=lambda t: found.indices[t]) if found.indices else None
+    finding = None if first is None else found.finding_for(first)
+    norms = [f.norm for f in found.labels if f.norm is not None]
     return Judged(
-        model=plan.name,
-        family=plan.family,
-        arch=plan.arch,
+        model=model.name,
+        family=model.family,
+        arch=model.arch,
         classes=classifier.num_classes,
-        targets=tuple(m.target for m in model.measures if m.target is not None),
+        targets=model.targets,
         detector=found.detector,
         p_value=found.p_value,
-        first=max(scores, key=lambda t: scores[t]) if scores else None,
+        first=first,
+        norm=finding.norm if finding else None,
+        median=median(norms) if norms else None,
+        success=finding.success.value if finding and finding.success else None,
         cpu_seconds=seconds,
     )
 
@@ -59,32 +127,29 @@ def run(zoo: Path, model: ZooModel, spec: str, images: ImageSet) -> Judged:
 def main() -> int:
     """Run what is not finished, then write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--split", choices=("tune", "test"), default="tune")
+    parser.add_argument("--split", choices=("tune", "test", STRANGERS), default="tune")
     parser.add_argument("--only", default="*", help="shell pattern of model names")
     parser.add_argument("--table", action="store_true", help="only write docs/detection.md")
     parser.add_argument("--again", action="store_true", help="also what is finished")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    zoo = ROOT / "runs" / "zoo" / options.split
-    sets: dict[str, ImageSet] = {}
-    for path in [] if options.table else sorted(zoo.glob("*.zoo.json")):
-        model = ZooModel.from_json(path.read_text(encoding="utf-8"))
-        if not model.works or not fnmatch.fnmatch(model.plan.name, options.only):
+    models = strangers() if options.split == STRANGERS else zoo_models(options.split)
+    for model in [] if options.table else models:
+        if not fnmatch.fnmatch(model.name, options.only):
             continue
         for spec in SPECS:
-            result = RESULTS / f"{model.plan.name}-{spec}.json"
+            result = RESULTS / options.split / f"{model.name}-{spec}.json"
             if result.exists() and not options.again:
                 continue
-            name = model.plan.images
-            if name not in sets:
-                sets = {name: load(name, split="test", limit=IMAGES, rng=Rng(0))}
-            judged = run(zoo, model, spec, sets[name])
+            channels = model.channels or None
+            images = load(model.images, split="test", limit=IMAGES, channels=channels, rng=Rng(0))
+            judged = run(model, spec, images)
             write_atomically(result, judged.to_json().encode())
             print(f"{judged.model} {judged.family} {spec}: p {judged.p_value}", file=sys.stderr, flush=True)
-    for part in ("tune", "test"):
-        done = [Judged.from_json(p.read_text(encoding="utf-8")) for p in sorted(RESULTS.glob(f"{part}-*.json"))]
+    for part, written in (("tune", table), ("test", table), (STRANGERS, one_by_one)):
+        done = [Judged.from_json(p.read_text(encoding="utf-8")) for p in sorted((RESULTS / part).glob("*.json"))]
         if done:
-            put(PAGE, part, table(done))
+            put(PAGE, part, written(done))
     return 0
 
 

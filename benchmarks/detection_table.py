@@ -1,6 +1,7 @@
 """The table of detectors on a zoo: what they find of each family, and how often they are wrong."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -20,7 +21,8 @@ _TITLES = ("family", "models", "no p-value", "found", "area under the curve", "t
 class Judged(Record):
     """What a detector says of one model of a zoo.
 
-    ``targets`` is the truth, ``first`` the label that the detector finds most suspicious.
+    ``targets`` is the truth, ``first`` the label that the detector finds most suspicious; ``norm`` and ``success`` are
+    those of its trigger where it searches one, ``median`` the norm of a typical label.
     """
 
     kind: str = "judged"
@@ -33,13 +35,16 @@ class Judged(Record):
     p_value: float | None
     first: int | None
     cpu_seconds: float
+    norm: float | None = None
+    median: float | None = None
+    success: float | None = None
 
 
 def table(judged: Sequence[Judged]) -> str:
     """A table for each detector, and one for all together, for each network and all."""
     parts: list[str] = []
     by_detector = {d: [j for j in judged if j.detector == d] for d in sorted({j.detector for j in judged})}
-    for name, group in {**by_detector, "either of them": _together(judged)}.items():
+    for name, group in {**by_detector, "both together": _together(judged)}.items():
         for arch in ("all", *sorted({j.arch for j in group})):
             some = [j for j in group if arch in ("all", j.arch)]
             where = "all networks" if arch == "all" else f"`{arch}`"
@@ -47,17 +52,45 @@ def table(judged: Sequence[Judged]) -> str:
     return "\n".join(parts).rstrip("\n")
 
 
+def one_by_one(judged: Sequence[Judged]) -> str:
+    """A row for each model and detector."""
+    titles = ("model", "is", "target", "detector", "first", "p-value", "norm, median", "success", "CPU s")
+    rows = [
+        f"| {j.model} | {j.family} | {', '.join(map(str, j.targets)) or '-'} | {j.detector} | "
+        f"{'-' if j.first is None else j.first} | {'-' if j.p_value is None else f'{j.p_value:.4f}'} | "
+        f"{'' if j.norm is None else f'{j.norm:.1f}, {j.median:.1f}'} | "
+        f"{'' if j.success is None else f'{100 * j.success:.1f} %'} | {j.cpu_seconds:.1f} |"
+        for j in sorted(judged, key=lambda j: (j.model, j.detector))
+    ]
+    return "\n".join([f"| {' | '.join(titles)} |", "|" + "---|" * len(titles), *rows])
+
+
 def _together(judged: Sequence[Judged]) -> list[Judged]:
-    """Each model by the smallest of its p-values, times their number (Bonferroni)."""
+    """Each model by all its p-values in one.
+
+    Where all detectors name the same label, their p-values are joined as Fisher has it; else the smallest counts, times
+    their number, as Bonferroni has it. To agree by chance is rare in itself, so the joint value errs on the high side.
+    """
     found: list[Judged] = []
     for _, several in groupby(sorted(judged, key=lambda j: j.model), lambda j: j.model):
         group = list(several)
         known = [(j.p_value, j.first) for j in group if j.p_value is not None]
         least, first = min(known, default=(None, None), key=lambda one: one[0])
-        joint = None if least is None else min(1.0, least * len(group))
+        joint = None if least is None else min(1.0, least * len(known))
+        if len(known) > 1 and len({label for _, label in known}) == 1:
+            joint = _fisher([p for p, _ in known])
         seconds = sum(j.cpu_seconds for j in group)
         found.append(dataclasses.replace(group[0], p_value=joint, first=first, cpu_seconds=seconds))
     return found
+
+
+def _fisher(p_values: Sequence[float]) -> float:
+    """The chance of so small a product of independent p-values.
+
+    Reference: Fisher, Statistical methods for research workers, 1932, section 21.1.
+    """
+    rate = -math.log(math.prod(p_values))
+    return math.exp(-rate) * sum(rate**k / math.factorial(k) for k in range(len(p_values)))
 
 
 def _rows(judged: Sequence[Judged]) -> list[str]:
