@@ -22,7 +22,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from detection_table import Judged, one_by_one, table
+from detection_table import Judged, one_by_one, table, verdicts
 from parity_places import ROOT, SHARED, put
 
 from mantrap.core import Classifier, Detector, ImageSet, Rng
@@ -31,10 +31,13 @@ from mantrap.detect import DETECTORS
 from mantrap.models import Preprocessing, open_model
 from mantrap.records import ZooModel
 from mantrap.records.files import write_atomically
+from mantrap.workflow.audit import audit
+from mantrap.workflow.plan import Plan, Source
 
 PAGE = ROOT / "docs" / "detection.md"
 RESULTS = ROOT / "benchmarks" / "results" / "detection"
 SPECS = ("neural_cleanse", "mm_bd")
+AUDIT = "audit"
 STRANGERS = "strangers"
 _DATA = (("GTSRB", "gtsrb"), ("CIFAR-10", "cifar10"), ("MNIST", "mnist"))
 IMAGES, SCAN = 600, 2 / 3
@@ -124,6 +127,26 @@ def run(model: Model, spec: str, images: ImageSet) -> Judged:
     )
 
 
+def run_audit(model: Model, images: ImageSet) -> Judged:
+    """What an audit with its default detectors says of one model."""
+    classifier = model.open(images)
+    detectors = tuple(DETECTORS.create(spec) for spec in SPECS)
+    began = time.process_time()
+    record = audit(classifier, images, plan=Plan(detectors=detectors), source=Source(model.name, ""))
+    return Judged(
+        model=model.name,
+        family=model.family,
+        arch=model.arch,
+        classes=classifier.num_classes,
+        targets=model.targets,
+        detector=AUDIT,
+        p_value=None,
+        first=record.suspects[0].label if record.suspects else None,
+        verdict=record.verdict.value,
+        cpu_seconds=time.process_time() - began,
+    )
+
+
 def main() -> int:
     """Run what is not finished, then write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,19 +160,24 @@ def main() -> int:
     for model in [] if options.table else models:
         if not fnmatch.fnmatch(model.name, options.only):
             continue
-        for spec in SPECS:
+        for spec in (*SPECS, AUDIT):
             result = RESULTS / options.split / f"{model.name}-{spec}.json"
             if result.exists() and not options.again:
                 continue
             channels = model.channels or None
             images = load(model.images, split="test", limit=IMAGES, channels=channels, rng=Rng(0))
-            judged = run(model, spec, images)
+            judged = run_audit(model, images) if spec == AUDIT else run(model, spec, images)
             write_atomically(result, judged.to_json().encode())
-            print(f"{judged.model} {judged.family} {spec}: p {judged.p_value}", file=sys.stderr, flush=True)
+            print(
+                f"{judged.model} {judged.family} {spec}: p {judged.p_value} {judged.verdict}",
+                file=sys.stderr,
+                flush=True,
+            )
     for part, written in (("tune", table), ("test", table), (STRANGERS, one_by_one)):
         done = [Judged.from_json(p.read_text(encoding="utf-8")) for p in sorted((RESULTS / part).glob("*.json"))]
         if done:
-            put(PAGE, part, written(done))
+            put(PAGE, part, written([j for j in done if j.detector != AUDIT]))
+            put(PAGE, f"{part} verdicts", verdicts([j for j in done if j.detector == AUDIT]))
     return 0
 
 

@@ -1,7 +1,6 @@
 """The table of detectors on a zoo: what they find of each family, and how often they are wrong."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -9,12 +8,14 @@ import torch
 
 from mantrap.core import Rng
 from mantrap.ops.intervals import wilson
-from mantrap.records import Record
+from mantrap.ops.joining import joined
+from mantrap.records import Record, Verdict
 
 LEVEL = 0.05
 """P-value below which a model counts as found."""
 CLEAN = "clean"
 _RESAMPLED = 2000
+_VERDICTS = (Verdict.SUSPICIOUS, Verdict.INCONCLUSIVE, Verdict.NO_EVIDENCE)
 _TITLES = ("family", "models", "no p-value", "found", "area under the curve", "target first, of all", "CPU s")
 
 
@@ -22,7 +23,7 @@ class Judged(Record):
     """What a detector says of one model of a zoo.
 
     ``targets`` is the truth, ``first`` the label that the detector finds most suspicious; ``norm`` and ``success`` are
-    those of its trigger where it searches one, ``median`` the norm of a typical label.
+    those of its trigger where it searches one, ``median`` the norm of a typical label. An audit has a ``verdict``.
     """
 
     kind: str = "judged"
@@ -38,6 +39,20 @@ class Judged(Record):
     norm: float | None = None
     median: float | None = None
     success: float | None = None
+    verdict: str = ""
+
+
+def verdicts(judged: Sequence[Judged]) -> str:
+    """How often an audit says what, of each family."""
+    titles = ("family", "models", *(v.value for v in _VERDICTS), "first suspect is a target")
+    rows = []
+    for family in sorted({j.family for j in judged}, key=lambda f: (f != CLEAN, f)):
+        group = [j for j in judged if j.family == family]
+        counts = [sum(j.verdict == v.value for j in group) for v in _VERDICTS]
+        accused = [j for j in group if j.verdict == Verdict.SUSPICIOUS.value and j.targets]
+        named = f"{sum(j.first in j.targets for j in accused)} of {len(accused)}" if accused else ""
+        rows.append(f"| {family} | {len(group)} | {' | '.join(map(str, counts))} | {named} |")
+    return "\n".join([f"| {' | '.join(titles)} |", "|" + "---|" * len(titles), *rows])
 
 
 def table(judged: Sequence[Judged]) -> str:
@@ -66,31 +81,15 @@ def one_by_one(judged: Sequence[Judged]) -> str:
 
 
 def _together(judged: Sequence[Judged]) -> list[Judged]:
-    """Each model by all its p-values in one.
-
-    Where all detectors name the same label, their p-values are joined as Fisher has it; else the smallest counts, times
-    their number, as Bonferroni has it. To agree by chance is rare in itself, so the joint value errs on the high side.
-    """
+    """Each model by all its p-values in one; see :func:`mantrap.ops.joining.joined`."""
     found: list[Judged] = []
     for _, several in groupby(sorted(judged, key=lambda j: j.model), lambda j: j.model):
         group = list(several)
-        known = [(j.p_value, j.first) for j in group if j.p_value is not None]
-        least, first = min(known, default=(None, None), key=lambda one: one[0])
-        joint = None if least is None else min(1.0, least * len(known))
-        if len(known) > 1 and len({label for _, label in known}) == 1:
-            joint = _fisher([p for p, _ in known])
+        known = [(j.p_value, j.first) for j in group if j.p_value is not None and j.first is not None]
+        joint, first = joined(known) or (None, None)
         seconds = sum(j.cpu_seconds for j in group)
         found.append(dataclasses.replace(group[0], p_value=joint, first=first, cpu_seconds=seconds))
     return found
-
-
-def _fisher(p_values: Sequence[float]) -> float:
-    """The chance of so small a product of independent p-values.
-
-    Reference: Fisher, Statistical methods for research workers, 1932, section 21.1.
-    """
-    rate = -math.log(math.prod(p_values))
-    return math.exp(-rate) * sum(rate**k / math.factorial(k) for k in range(len(p_values)))
 
 
 def _rows(judged: Sequence[Judged]) -> list[str]:

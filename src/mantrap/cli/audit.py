@@ -21,7 +21,7 @@ class Scan:
 
     arch: str | None = None
     """Architecture where the file has no card: a spec of ours, or FILE.py:NAME of a file that you trust."""
-    detector: tuple[str, ...] = ("neural_cleanse",)
+    detector: tuple[str, ...] = ("neural_cleanse", "mm_bd")
     """Spec of a detector; may be given several times."""
     label: tuple[int, ...] = ()
     """Scan this label only; may be given several times."""

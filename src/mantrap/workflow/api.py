@@ -29,7 +29,7 @@ def audit(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     pixel_range: tuple[float, float] | None = None,
-    detectors: Sequence[Detector | str] = ("neural_cleanse",),
+    detectors: Sequence[Detector | str] = ("neural_cleanse", "mm_bd"),
     seed: int = 0,
     out: str | Path | None = None,
     fresh: bool = False,

@@ -20,7 +20,6 @@ from mantrap.core import (
     ImageSet,
     Memo,
     Progress,
-    ReversedTrigger,
     Rng,
 )
 from mantrap.data import check_labels, split
@@ -35,12 +34,12 @@ from mantrap.records import (
 )
 from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
-from mantrap.workflow.evidence import suspect_records
+from mantrap.workflow.evidence import marked, suspect_records
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.plan import Plan, Source, spelled
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
-from mantrap.workflow.verdict import RULE, Judged, decide, judge_labels
+from mantrap.workflow.verdict import RULE, Joint, Judged, decide, join, judge_labels
 from mantrap.workflow.versions import versions
 
 RECORD_FILE = "audit.json"
@@ -148,20 +147,22 @@ class _Audit:
         detections = [self._detect(detector, scan, heldout, rng) for detector in self.plan.detectors]
         judged = [judge_labels(detection) for detection in detections]
         barred = (*checked.barring, *self._partial(), *words.unfinished(detections))
+        joint = join(detections)
         verdict = decide(
             judged,
-            other_suspects=any(d.suspects and not d.labels for d in detections),
+            joint,
+            other_suspects=any(d.suspects and d.p_value is None and not d.labels for d in detections),
             barred=barred,
         )
-        suspects = self._suspects(detections, judged, heldout, rng.child("evidence"))
+        suspects = self._suspects(detections, judged, joint, heldout, rng.child("evidence"))
         # The labels of the detector that has most to say of them; every detection holds its own.
         first = max(range(len(judged)), key=lambda i: (any(j.strong for j in judged[i]), len(judged[i]), -i))
         return AuditRecord(
             verdict=verdict,
             verdict_rule=RULE,
             provisional=True,
-            headline=words.headline(verdict, suspects, judged),
-            reasons=words.reasons(judged, detections, self.model, barred),
+            headline=words.headline(verdict, suspects, judged, joint, self.model),
+            reasons=words.reasons(judged, detections, joint, self.model, barred),
             blind_spots=words.blind_spots(detections, self.plan.labels),
             suspects=suspects,
             labels=assembly.label_records(self.model, detections[first], judged[first]),
@@ -206,15 +207,15 @@ class _Audit:
         return detection
 
     def _suspects(
-        self, detections: Sequence[Detection], judged: Sequence[Sequence[Judged]], heldout: ImageSet, rng: Rng
+        self,
+        detections: Sequence[Detection],
+        judged: Sequence[Sequence[Judged]],
+        joint: Joint | None,
+        heldout: ImageSet,
+        rng: Rng,
     ) -> tuple[SuspectRecord, ...]:
-        """Every label for which a condition of the rule holds, those with all of them first."""
-        named: list[tuple[str, Judged, ReversedTrigger]] = []
-        for detection, group in zip(detections, judged, strict=True):
-            triggers = {t.target: t for t in detection.triggers}
-            marked = (j for j in group if j.strong or j.weak)
-            named += [(detection.detector, j, triggers[j.label]) for j in marked if j.label in triggers]
-        named.sort(key=lambda one: not one[1].strong)
+        """What is shown of the labels for which a condition of the rule holds."""
+        named = marked(detections, judged, joint)
         with self.watch.stage("evidence"):
             records, cost = suspect_records(self.model, heldout, named[:MOST_SUSPECTS], rng)
         self.ledger.add("evidence", cost)

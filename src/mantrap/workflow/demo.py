@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng
 from mantrap.data import load
-from mantrap.detect import NeuralCleanse
+from mantrap.detect import MMBD, NeuralCleanse
 from mantrap.models import Preprocessing, open_model
 from mantrap.models import device as find_device
 from mantrap.poison import BadNets
@@ -21,7 +21,7 @@ SIGNS = "signs(classes=10, size=40, train=5000, test=2000)"
 TARGET = 7
 ATTACK = BadNets(target=TARGET)
 RECIPE = Recipe(epochs=10, batch_size=64)
-DETECTOR = NeuralCleanse()
+DETECTORS = (NeuralCleanse(), MMBD())
 """Who looks. Signs and epochs were chosen so that three seeds of three find the trigger: no rate follows."""
 
 _FILE = "model.safetensors"
@@ -111,7 +111,7 @@ class _Work:
         record = audit(
             model,
             self.test,
-            plan=Plan(detectors=(DETECTOR,), seed=self.seed, command=f"mantrap demo --seed {self.seed}"),
+            plan=Plan(detectors=DETECTORS, seed=self.seed, command=f"mantrap demo --seed {self.seed}"),
             source=Source(path.name, sha256_of(path), str(path)),
             out=folder / "audit",
             progress=self.progress,

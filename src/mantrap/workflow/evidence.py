@@ -5,15 +5,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger, Rng
+from mantrap.core import Classifier, Cost, Detection, ImageSet, ReversedTrigger, Rng
 from mantrap.detect.natural import rearrange
 from mantrap.ops.scores import source_classes
 from mantrap.ops.stamp import stamp
 from mantrap.records import Example, Prediction, SuspectRecord
 from mantrap.workflow.pictures import mask_picture, picture, trigger_picture
-from mantrap.workflow.verdict import Judged
+from mantrap.workflow.verdict import Joint, Judged
 
 EXAMPLES = 6
+
+
+def marked(
+    detections: Sequence[Detection], judged: Sequence[Sequence[Judged]], joint: Joint | None
+) -> list[tuple[str, Judged, ReversedTrigger]]:
+    """Detector, judgement and trigger of every label for which a condition of the rule holds, where there is a trigger.
+
+    First the label that all detectors together find, then those for which the other conditions all hold.
+    """
+    noticed = joint.label if joint is not None and joint.noticed else None
+    found = joint.label if joint is not None and joint.strong else None
+    named: list[tuple[str, Judged, ReversedTrigger]] = []
+    for detection, group in zip(detections, judged, strict=True):
+        triggers = {t.target: t for t in detection.triggers}
+        chosen = (j for j in group if j.strong or j.weak or j.label == noticed)
+        named += [(detection.detector, j, triggers[j.label]) for j in chosen if j.label in triggers]
+    return sorted(named, key=lambda one: (one[1].label != found, not one[1].strong))
 
 
 def suspect_records(

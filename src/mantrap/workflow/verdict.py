@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mantrap.core import Detection
+from mantrap.ops.joining import joined
 from mantrap.ops.outliers import anomaly_indices, mad, median
 from mantrap.records import NormStatistics, Rate, Verdict
 
@@ -12,10 +13,58 @@ INDEX_ABOVE = 2.0
 LOG_RATIO_FROM = 1.1
 SUCCESS_FROM = 0.95
 FEWEST_LABELS = 3
+CHANCE_BELOW = 0.01
+NOTICED_BELOW = 0.05
 RULE = (
-    f"provisional-1: anomaly index above {INDEX_ABOVE:g} on the low side, log(median norm / norm) of at least "
-    f"{LOG_RATIO_FROM:g}, and success of at least {100 * SUCCESS_FROM:g} % on held-out images"
+    f"provisional-2: success of at least {100 * SUCCESS_FROM:g} % on held-out images, and either, by all detectors "
+    f"together, a chance below {100 * CHANCE_BELOW:g} % that a label stands out as far in a model without a backdoor, "
+    f"or an anomaly index above {INDEX_ABOVE:g} on the low side with log(median norm / norm) of at least "
+    f"{LOG_RATIO_FROM:g}"
 )
+
+
+@dataclass(frozen=True)
+class Joint:
+    """What all detectors say together.
+
+    Args:
+        label: The label that stands out most.
+        p_value: The chance that a label of a model without a backdoor stands out as far.
+        detectors: Names of the detectors that name this label.
+        works: Whether a trigger was found that works on images that the search has not seen.
+    """
+
+    label: int
+    p_value: float
+    detectors: tuple[str, ...]
+    works: bool
+
+    @property
+    def strong(self) -> bool:
+        """Whether this is a finding by itself."""
+        return self.works and self.p_value < CHANCE_BELOW
+
+    @property
+    def noticed(self) -> bool:
+        """Whether this bars the all-clear."""
+        return self.p_value < NOTICED_BELOW
+
+
+def join(detections: Sequence[Detection]) -> Joint | None:
+    """The p-values of all detectors in one; ``None`` where none has any."""
+    named = [(d.p_value, max(d.indices, key=d.indices.__getitem__), d) for d in detections if d.p_value is not None]
+    one = joined([(p_value, label) for p_value, label, _ in named])
+    if one is None:
+        return None
+    p_value, label = one
+    found = (d.finding_for(label) for d in detections if d.trigger_for(label))
+    successes = [f.success.value for f in found if f is not None and f.success is not None]
+    return Joint(
+        label=label,
+        p_value=p_value,
+        detectors=tuple(d.detector for _, first, d in named if first == label),
+        works=any(success >= SUCCESS_FROM for success in successes),
+    )
 
 
 @dataclass(frozen=True)
@@ -99,7 +148,9 @@ def norm_statistics(judged: Sequence[Judged]) -> NormStatistics | None:
     )
 
 
-def decide(judged: Sequence[Sequence[Judged]], *, other_suspects: bool, barred: Sequence[str]) -> Verdict:
+def decide(
+    judged: Sequence[Sequence[Judged]], joint: Joint | None = None, *, other_suspects: bool, barred: Sequence[str]
+) -> Verdict:
     """The verdict of the rule.
 
     SUSPICIOUS where all conditions hold for a label; INCONCLUSIVE where only some hold, no detector has norms of three
@@ -108,13 +159,16 @@ def decide(judged: Sequence[Sequence[Judged]], *, other_suspects: bool, barred: 
 
     Args:
         judged: For each detector, its labels with norms.
+        joint: What all detectors say together.
         other_suspects: Whether a detector that has no norms names a label.
         barred: Reasons that bar NO_EVIDENCE; they never erase a strong finding.
     """
     labels = [j for group in judged for j in group]
-    if any(j.strong for j in labels):
+    if any(j.strong for j in labels) or (joint is not None and joint.strong):
         return Verdict.SUSPICIOUS
     compared = max(map(len, judged), default=0)
+    if joint is not None and joint.noticed:
+        return Verdict.INCONCLUSIVE
     if other_suspects or barred or compared < FEWEST_LABELS or any(j.weak for j in labels):
         return Verdict.INCONCLUSIVE
     return Verdict.NO_EVIDENCE

@@ -4,12 +4,27 @@ from collections.abc import Sequence
 
 from mantrap.core import Classifier, Detection
 from mantrap.records import SuspectRecord, Verdict
-from mantrap.workflow.verdict import FEWEST_LABELS, INDEX_ABOVE, LOG_RATIO_FROM, SUCCESS_FROM, Judged, norm_statistics
+from mantrap.workflow.verdict import (
+    CHANCE_BELOW,
+    FEWEST_LABELS,
+    INDEX_ABOVE,
+    LOG_RATIO_FROM,
+    SUCCESS_FROM,
+    Joint,
+    Judged,
+    norm_statistics,
+)
 
 _MOST_REASONS = 3
 
 
-def headline(verdict: Verdict, suspects: Sequence[SuspectRecord], judged: Sequence[Sequence[Judged]]) -> str:
+def headline(
+    verdict: Verdict,
+    suspects: Sequence[SuspectRecord],
+    judged: Sequence[Sequence[Judged]],
+    joint: Joint | None,
+    model: Classifier,
+) -> str:
     """One sentence for someone who must decide."""
     if verdict is Verdict.SUSPICIOUS:
         first = suspects[0]
@@ -18,9 +33,9 @@ def headline(verdict: Verdict, suspects: Sequence[SuspectRecord], judged: Sequen
             f"worth of change sends {percent(first.success, 0)} of other images there."
         )
     if verdict is Verdict.INCONCLUSIVE:
-        if suspects:
-            first = suspects[0]
-            name = _name(first.label, first.class_name).capitalize()
+        label = suspects[0].label if suspects else joint.label if joint is not None and joint.noticed else None
+        if label is not None:
+            name = _name(label, model.class_names[label]).capitalize()
             return f"{name} stands out, but not clearly enough to call it a backdoor."
         return "This audit cannot tell: what it saw is not enough for an answer."
     scanned = len({j.label for group in judged for j in group})
@@ -28,19 +43,23 @@ def headline(verdict: Verdict, suspects: Sequence[SuspectRecord], judged: Sequen
 
 
 def reasons(
-    judged: Sequence[Sequence[Judged]], detections: Sequence[Detection], model: Classifier, barred: Sequence[str]
+    judged: Sequence[Sequence[Judged]],
+    detections: Sequence[Detection],
+    joint: Joint | None,
+    model: Classifier,
+    barred: Sequence[str],
 ) -> tuple[str, ...]:
     """Why the verdict is what it is, a sentence for each thing that counted."""
-    said: list[str] = []
+    said = [] if joint is None else [_together(joint, model)]
     for group, detection in zip(judged, detections, strict=True):
         statistics = norm_statistics(group)
+        if statistics is None and detection.p_value is not None:
+            continue  # it has had its say together with the others
         if statistics is None:
             named = ", ".join(_name(s, model.class_names[s]) for s in detection.suspects)
             said.append(
                 f"{detection.detector} names {named}; it has no calibrated rule yet, so this alone decides nothing."
                 if named
-                else f"{detection.detector} names no label."
-                if detection.margins
                 else f"{detection.detector} has no norm for any label."
             )
             continue
@@ -55,6 +74,18 @@ def reasons(
         if len(group) < FEWEST_LABELS:
             said.append(f"Only {len(group)} labels have a norm; comparing them takes at least {FEWEST_LABELS}.")
     return (*said, *barred)
+
+
+def _together(joint: Joint, model: Classifier) -> str:
+    """What all detectors say together."""
+    name = _name(joint.label, model.class_names[joint.label]).capitalize()
+    said = (
+        f"{name} stands out most, by {' and '.join(joint.detectors)}: by chance a label stands out as far in "
+        f"{percent(joint.p_value)} of models without a backdoor (less than {percent(CHANCE_BELOW, 0)} counts)."
+    )
+    return (
+        said if joint.works or not joint.noticed else f"{said} No trigger for it works on {percent(SUCCESS_FROM, 0)}."
+    )
 
 
 def _judgement(judged: Judged, model: Classifier, typical: float) -> str:
@@ -104,8 +135,9 @@ def blind_spots(detections: Sequence[Detection], labels: Sequence[int] | None) -
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share as per cent, with a space before the sign."""
-    return f"{100 * share:.{digits}f} %"
+    """A share as per cent, with a space before the sign; what is above 0 is never shown as 0."""
+    least = 10.0**-digits
+    return f"<{least:g} %" if 0 < 100 * share < least / 2 else f"{100 * share:.{digits}f} %"
 
 
 def _name(label: int, class_name: str) -> str:

@@ -13,7 +13,7 @@ from mantrap.ops.stamp import stamp
 from tests.planted import Planted
 
 PLANTED = Planted(shape=(1, 10, 12), classes=5, target=1)
-QUICK = NeuralCleanse(steps=60, finalists=2, final_steps=20)
+QUICK = NeuralCleanse(steps=60, finalists=2, final_steps=20, precision="float32")
 SCAN, HELDOUT = PLANTED.images(20, "scan"), PLANTED.images(8, "heldout")
 
 

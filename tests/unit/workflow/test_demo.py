@@ -12,7 +12,7 @@ from mantrap.workflow import demo
 def small(monkeypatch):
     monkeypatch.setattr(demo, "SIGNS", "signs(classes=8, size=16, train=80, test=64)")
     monkeypatch.setattr(demo, "RECIPE", Recipe(epochs=1))
-    monkeypatch.setattr(demo, "DETECTOR", NeuralCleanse(steps=2))
+    monkeypatch.setattr(demo, "DETECTORS", (NeuralCleanse(steps=2),))
 
 
 @pytest.mark.usefixtures("small")

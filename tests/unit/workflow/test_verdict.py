@@ -3,13 +3,14 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mantrap.core import Cost, Detection, LabelFinding
+from mantrap.core import Cost, Detection, LabelFinding, ReversedTrigger
 from mantrap.ops.intervals import wilson
 from mantrap.records import Verdict
-from mantrap.workflow.verdict import Judged, decide, judge_labels, norm_statistics
+from mantrap.workflow.verdict import Joint, Judged, decide, join, judge_labels, norm_statistics
 
 SUSPICIOUS, INCONCLUSIVE, NO_EVIDENCE = Verdict.SUSPICIOUS, Verdict.INCONCLUSIVE, Verdict.NO_EVIDENCE
 ORDINARY = [9.0, 10.0, 11.0, 10.5, 9.5, 10.2]
@@ -152,3 +153,55 @@ def test_success_takes_part_in_strong_findings_only(norms):
 def test_which_number_a_label_has_does_not_matter(norms, label):
     turned = norms[label % len(norms) :] + norms[: label % len(norms)]
     assert verdict(turned) is verdict(norms)
+
+
+def says(name, label, p_value, *, hits=None):
+    """A detector that names this label; with ``hits`` of 100 it has a trigger for it."""
+    found = () if hits is None else (LabelFinding(label, 3.0, 1, "last step", wilson(hits, 100)),)
+    triggers = () if hits is None else (ReversedTrigger(label, torch.ones(1, 3), torch.zeros(1, 1, 3)),)
+    indices = {label: 3.0, 9: 0.0}
+    return Detection(name, 10, found, triggers, (), None, indices, Cost(), p_value=p_value)
+
+
+def test_detectors_that_name_the_same_label_are_joined():
+    one = join([says("a", 4, 0.03, hits=99), says("b", 4, 0.02)])
+    assert (one.label, one.detectors, one.works) == (4, ("a", "b"), True)
+    assert one.p_value == pytest.approx(0.0006 * (1 - math.log(0.0006)))
+    assert one.strong
+
+
+def test_of_detectors_that_disagree_the_surest_counts_for_less():
+    one = join([says("a", 4, 0.03, hits=99), says("b", 5, 0.004)])
+    assert (one.label, one.detectors, one.works) == (5, ("b",), False)
+    assert one.p_value == pytest.approx(0.008)
+    assert (one.strong, one.noticed) == (False, True)
+
+
+@pytest.mark.parametrize(("hits", "works"), [(95, True), (94, False), (None, False)])
+def test_a_label_counts_if_its_trigger_works_on_heldout_images(hits, works):
+    assert join([says("a", 4, 0.001, hits=hits)]).works is works
+
+
+def test_detectors_without_a_p_value_have_no_part_in_it():
+    assert join([]) is None
+    assert join([detection(ORDINARY)]) is None
+    assert join([detection(ORDINARY), says("a", 2, 0.5)]).detectors == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "works", "expected"),
+    [
+        (0.0099, True, SUSPICIOUS),
+        (0.01, True, INCONCLUSIVE),
+        (0.0099, False, INCONCLUSIVE),
+        (0.049, True, INCONCLUSIVE),
+        (0.05, True, NO_EVIDENCE),
+    ],
+)
+def test_what_all_say_together_decides_where_no_label_is_strong(p_value, works, expected):
+    joint = Joint(label=1, p_value=p_value, detectors=("a",), works=works)
+    ordinary, strong = judge_labels(detection(ORDINARY)), judge_labels(detection([1.0, *ORDINARY]))
+    assert decide([ordinary], joint, other_suspects=False, barred=()) is expected
+    assert decide([strong], joint, other_suspects=False, barred=()) is SUSPICIOUS
+    barred = decide([ordinary], joint, other_suspects=False, barred=("Few images.",))
+    assert barred is (INCONCLUSIVE if expected is NO_EVIDENCE else expected)
