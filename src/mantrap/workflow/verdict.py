@@ -51,8 +51,16 @@ class Joint:
 
 
 def join(detections: Sequence[Detection]) -> Joint | None:
-    """The p-values of all detectors in one; ``None`` where none has any."""
-    named = [(d.p_value, max(d.indices, key=d.indices.__getitem__), d) for d in detections if d.p_value is not None]
+    """The p-values of all detectors in one; ``None`` where none has any.
+
+    Detectors that measure the same, norms or margins, see the same evidence twice, so of these the least sure counts.
+    """
+    kinds: dict[bool, list[tuple[float, Detection]]] = {}
+    for detection in detections:
+        if detection.p_value is not None and detection.indices:
+            kinds.setdefault(bool(detection.margins), []).append((detection.p_value, detection))
+    least_sure = [max(kind, key=lambda one: one[0]) for kind in kinds.values()]
+    named = [(p_value, max(d.indices, key=d.indices.__getitem__), d) for p_value, d in least_sure]
     one = joined([(p_value, label) for p_value, label, _ in named])
     if one is None:
         return None

@@ -156,11 +156,12 @@ def test_which_number_a_label_has_does_not_matter(norms, label):
 
 
 def says(name, label, p_value, *, hits=None):
-    """A detector that names this label; with ``hits`` of 100 it has a trigger for it."""
+    """A detector that names this label; with ``hits`` of 100 it has a trigger for it, else margins."""
     found = () if hits is None else (LabelFinding(label, 3.0, 1, "last step", wilson(hits, 100)),)
     triggers = () if hits is None else (ReversedTrigger(label, torch.ones(1, 3), torch.zeros(1, 1, 3)),)
     indices = {label: 3.0, 9: 0.0}
-    return Detection(name, 10, found, triggers, (), None, indices, Cost(), p_value=p_value)
+    margins = {} if hits is not None else {label: 30.0, 9: 10.0}
+    return Detection(name, 10, found, triggers, (), None, indices, Cost(), margins=margins, p_value=p_value)
 
 
 def test_detectors_that_name_the_same_label_are_joined():
@@ -180,6 +181,12 @@ def test_of_detectors_that_disagree_the_surest_counts_for_less():
 @pytest.mark.parametrize(("hits", "works"), [(95, True), (94, False), (None, False)])
 def test_a_label_counts_if_its_trigger_works_on_heldout_images(hits, works):
     assert join([says("a", 4, 0.001, hits=hits)]).works is works
+
+
+def test_of_detectors_that_measure_the_same_the_least_sure_counts():
+    one = join([says("a", 4, 0.001, hits=99), says("b", 5, 0.2, hits=99), says("c", 5, 0.01)])
+    assert (one.label, one.detectors) == (5, ("b", "c"))
+    assert one.p_value == pytest.approx(0.002 * (1 - math.log(0.002)))
 
 
 def test_detectors_without_a_p_value_have_no_part_in_it():
