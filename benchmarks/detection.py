@@ -108,7 +108,7 @@ def run(model: Model, spec: str, images: ImageSet) -> Judged:
     began = time.process_time()
     found = detector.detect(classifier, parts["scan"], heldout=parts["heldout"], rng=rng.child("detect"))
     seconds = time.process_time() - began
-    first = max(found.indices, key=lambda t: found.indices[t]) if found.indices else None
+    first = found.first
     finding = None if first is None else found.finding_for(first)
     norms = [f.norm for f in found.labels if f.norm is not None]
     return Judged(

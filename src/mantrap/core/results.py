@@ -101,6 +101,11 @@ class Detection:
     p_value: float | None = None
 
     @property
+    def first(self) -> int | None:
+        """The label that stands out most; ``None`` where no label has an index."""
+        return max(self.indices, key=lambda t: (self.indices[t], -t)) if self.indices else None
+
+    @property
     def scanned(self) -> tuple[int, ...]:
         """The labels that were scanned, in the order in which they were asked for."""
         return tuple(f.label for f in self.labels) or tuple(self.margins)

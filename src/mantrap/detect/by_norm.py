@@ -82,7 +82,9 @@ def norm_detection(detector: str, model: Classifier, found: Found, *, heldout: I
         triggers=tuple(sorted(found.triggers, key=lambda t: norms[t.target])),
         suspects=tuple(suspects),
         score=max(indices.values()) if indices else None,
-        p_value=chance_of_largest([1 / max(norm, _SMALLEST) for norm in norms.values()], rng),
+        p_value=chance_of_largest(
+            [1 / max(norm, _SMALLEST) for norm in norms.values()], rng, left_out=len(found.labels) - len(norms)
+        ),
         indices=indices,
         cost=found.cost + cost,
         notes=found.notes,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mantrap.core import FORGETFUL, SILENT, Classifier, Cost, Detection, ImageSet, Memo, Progress, Rng, require, spec_of
 from mantrap.detect.by_norm import targets_of
-from mantrap.detect.units import unit_by_unit
+from mantrap.detect.units import GIB, images_at_once, unit_by_unit, with_room
 from mantrap.ops.margins import maximum_margins
 from mantrap.ops.outliers import anomaly_indices
 from mantrap.ops.prepare import Wanted, prepare
@@ -20,21 +20,22 @@ SUSPECT_BELOW = 0.05
 """P-value below which the paper calls the label of the largest margin infected."""
 
 _TRIED = 16
-_AT_ONCE = 80
 
 
 @dataclass(frozen=True, kw_only=True)
 class MMBD:
     """Find, for every label, the largest margin of its logit over all others; a label driven far higher is a suspect.
 
-    It needs no images, takes a fifth of the time of a search for patches, and sees some backdoors whose triggers are no
-    patches. It does not see models in which all labels are infected, and natural classes may stand out as well.
+    It needs no images, takes a fifth to two fifths of the time of a search for patches, and sees some backdoors whose
+    triggers are no patches. It does not see models in which all labels are infected, and natural classes may stand out
+    as well.
 
     Args:
         starts: Searches for each label, each from an image of noise; the largest margin of any counts.
         steps: Steps of each.
         rate: Learning rate, in shares of the range of a pixel.
         labels_at_once: Labels that are searched, and kept for a run that is resumed, together.
+        memory: Memory that the search may take beside the model's weights, in GiB.
         precision: ``"auto"`` for bfloat16 where the processor computes with it and the model's answers stay.
 
     Reference: Wang, Xiang, Miller and Kesidis, MM-BD: post-training detection of backdoor attacks with arbitrary
@@ -42,7 +43,7 @@ class MMBD:
 
     Deviations: 4 starts of 40 steps by Adam, theirs are 30 of up to 300 by gradient descent with momentum; the p-value
     is corrected for few labels (:func:`~mantrap.ops.standing_out.chance_of_largest`); labels that no image
-    reaches, with a largest margin of 0 or less, are not compared.
+    reaches, with a largest margin of 0 or less, only count as small ones.
     """
 
     name: ClassVar[str] = "mm_bd"
@@ -52,12 +53,14 @@ class MMBD:
     steps: int = 40
     rate: float = 0.1
     labels_at_once: int = 64
+    memory: float = 2.0
     precision: Wanted = "auto"
 
     def __post_init__(self) -> None:
         for field in ("starts", "steps", "labels_at_once"):
             require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
         require(self.rate > 0, field="rate", expected="above 0", got=self.rate)
+        require(self.memory > 0, field="memory", expected="above 0 GiB", got=self.memory)
 
     def detect(
         self,
@@ -93,11 +96,11 @@ class MMBD:
         with model.frozen():
             margins = self._margins(model, sorted(targets), rng, progress, memo)
         reached = {t: margins[t] for t in targets if margins[t] > 0}
-        p_value = chance_of_largest(list(reached.values()), rng.child("chance"))
+        unreached = len(targets) - len(reached)
+        p_value = chance_of_largest(list(reached.values()), rng.child("chance"), left_out=unreached)
         indices = dict(zip(reached, anomaly_indices([-m for m in reached.values()]), strict=True)) if reached else {}
         infected = p_value is not None and p_value < SUSPECT_BELOW
         seen = len(targets) * self.starts * self.steps
-        unreached = len(targets) - len(reached)
         notes = [f"{unreached} of {len(targets)} labels are reached by no image that was tried."] if unreached else []
         if p_value is None:
             notes.append(f"Fewer than {FEWEST} labels have a margin to compare.")
@@ -121,17 +124,28 @@ class MMBD:
     ) -> dict[int, float]:
         """The largest margin of each label, from the memo or measured now."""
         noise = torch.rand(_TRIED, *model.input_shape, generator=rng.child("tried").torch()).to(model.device)
-        fast = prepare(model, noise, precision=self.precision).model
-        ways = {"starts": self.starts, "steps": self.steps, "at_once": _AT_ONCE}
+        fast = prepare(model, noise, precision=self.precision)
+        at_once, _ = images_at_once(fast.model, self.memory * GIB / 2)
         units = [targets[i : i + self.labels_at_once] for i in range(0, len(targets), self.labels_at_once)]
         margins: dict[int, float] = {}
         with progress.stage(f"drive {len(targets)} labels", len(targets)) as stage:
 
             def climb(unit: Sequence[int]) -> dict[str, Tensor]:
-                found = maximum_margins(fast, unit, rate=self.rate, rng=rng.child("climb"), **ways)
+                def some(most: int) -> Tensor:
+                    return maximum_margins(
+                        fast.model,
+                        unit,
+                        starts=self.starts,
+                        steps=self.steps,
+                        rate=self.rate,
+                        rng=rng.child("climb"),
+                        at_once=most,
+                    )
+
+                found, _ = with_room(some, at_once, least=1)
                 stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]}")
                 return {"margins": found}
 
-            for unit, kept in unit_by_unit(units, memo, stage, climb):
+            for unit, kept in unit_by_unit(units, memo, stage, climb, made_with=fast.made_with):
                 margins.update(zip(unit, kept["margins"].tolist(), strict=True))
         return margins

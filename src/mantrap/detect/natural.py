@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
+import torch
+
 from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger, Rng
 from mantrap.core.shapes import Labels, Mask, Pattern
 from mantrap.ops.rearranged import elsewhere, shuffled
@@ -38,7 +40,7 @@ def rearrange(
 
     Args:
         model: The classifier.
-        heldout: Images that the search has not seen; 200 of other classes at most are tried.
+        heldout: Images that the search has not seen; 200 of other classes at most are tried, drawn at random.
         trigger: What was recovered.
         sources: The class of each image.
         rng: Source of the shuffling.
@@ -46,7 +48,8 @@ def rearrange(
     Raises:
         DataError: Every image belongs to the target class.
     """
-    others = [i for i, source in enumerate(sources.tolist()) if source != trigger.target][:_IMAGES]
+    order = torch.randperm(len(sources), generator=rng.child("images").torch()).tolist()
+    others = [i for i in order if int(sources[i]) != trigger.target][:_IMAGES]
     images = heldout.subset(others)
     mask, pattern = trigger.mask.to(model.device), trigger.pattern.to(model.device)
 

@@ -7,11 +7,12 @@ more images a step, so that their triggers are worth showing.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from mantrap.core import (
     FORGETFUL,
@@ -33,6 +34,7 @@ from mantrap.detect.arm_triggers import PatchArms, Patches
 from mantrap.detect.arms import Arm, ArmSearch
 from mantrap.detect.by_norm import Found, norm_detection, targets_of
 from mantrap.detect.unit_search import Searched, UnitSearch
+from mantrap.detect.units import no_memory
 from mantrap.ops.prepare import Wanted, prepare
 
 _TRIED = 16
@@ -112,20 +114,28 @@ class NeuralCleanse(PatchArms):
         targets, rng = targets_of(model, labels), rng.child(self.name)
         with model.frozen():
             images = _drawn(clean, self.images, rng.child("images")).to(model.device)
-            fast = prepare(model, images[:_TRIED], precision=self.precision).model
-            search = UnitSearch(fast, images, self, self.finalists, rng.child("search"))
+            some = torch.randperm(len(images), generator=rng.child("tried").torch())[:_TRIED]
+            fast = prepare(model, images[some.to(images.device)], precision=self.precision)
+            search = UnitSearch(fast.model, images, self, self.finalists, rng.child("search"), fast.made_with)
             searched = search.run(targets, progress=progress, memo=memo)
-            triggers = self._finish(fast, images, searched, rng.child("finish"))
+            triggers, said = self._finish(fast.model, images, searched, rng.child("finish"))
             norms = {label: norm if math.isfinite(norm) else None for label, norm in searched.norms.items()}
             findings = tuple(LabelFinding(t, norms[t], self.steps, "last step") for t in targets)
             seen = len(triggers) * self.final_steps * self.final_images
-            found = Found(findings, triggers, searched.cost + Cost(forward=seen, backward=seen), searched.notes)
+            found = Found(
+                findings, triggers, searched.cost + Cost(forward=seen, backward=seen), (*searched.notes, *said)
+            )
             return norm_detection(str(spec_of(self)), model, found, heldout=heldout, rng=rng.child("chance"))
 
-    def _finish(self, model: Classifier, images: Images, searched: Searched, rng: Rng) -> tuple[ReversedTrigger, ...]:
-        """Search on from the smallest patches, in shorter steps; a patch that got no better is as it was."""
+    def _finish(
+        self, model: Classifier, images: Images, searched: Searched, rng: Rng
+    ) -> tuple[tuple[ReversedTrigger, ...], tuple[str, ...]]:
+        """Search on from the smallest patches, in shorter steps; a patch that got no better is as it was.
+
+        Where memory runs out they are left as they are, and a note says so.
+        """
         if not searched.smallest:
-            return ()
+            return (), ()
         settings = dataclasses.replace(
             self,
             steps=self.final_steps,
@@ -139,13 +149,17 @@ class NeuralCleanse(PatchArms):
         arms = [Arm(label, 0) for label in searched.smallest]
         patches = Patches(made_of["mask"], made_of["pattern"], settings)
         search = ArmSearch(model, images, arms, settings, rng, at_once=self.final_images, triggers=patches)
-        with torch.enable_grad():
-            search.run()
-        best = {name: tensor.cpu() for name, tensor in patches.best.items()}
-        return tuple(
-            ReversedTrigger(label, mask, pattern)
-            for label, mask, pattern in zip(searched.smallest, best["mask"], best["pattern"], strict=True)
-        )
+        best: Mapping[str, Tensor] = patches.best
+        notes: tuple[str, ...] = ()
+        try:
+            with torch.enable_grad():
+                search.run()
+        except (MemoryError, RuntimeError) as error:
+            if not no_memory(error):
+                raise
+            best, notes = searched.triggers, ("Memory ran out: the triggers shown were not searched any further.",)
+        triggers = zip(searched.smallest, best["mask"].cpu(), best["pattern"].cpu(), strict=True)
+        return tuple(ReversedTrigger(label, mask, pattern) for label, mask, pattern in triggers), notes
 
 
 def _drawn(images: ImageSet, most: int, rng: Rng) -> Images:

@@ -10,8 +10,7 @@ from torch import Tensor
 from mantrap.core import Classifier, Cost, Memo, Progress, Rng, Stage
 from mantrap.core.shapes import Images
 from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
-from mantrap.detect.units import plan_units, unit_by_unit
-from mantrap.errors import FailedError
+from mantrap.detect.units import plan_units, unit_by_unit, with_room
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class UnitSearch:
         settings: How, and for what kind of triggers.
         keep: How many triggers are kept.
         rng: Source of randomness; what an arm draws does not depend on the unit that it is in.
+        made_with: Device and precision, for the memo.
     """
 
     model: Classifier
@@ -53,6 +53,7 @@ class UnitSearch:
     settings: ArmSettings
     keep: int
     rng: Rng
+    made_with: str = ""
 
     def run(self, labels: Sequence[int], *, progress: Progress, memo: Memo) -> Searched:
         """Search all labels.
@@ -69,12 +70,15 @@ class UnitSearch:
         at_once, short = units.at_once, 0
 
         def search(unit: Sequence[int]) -> dict[str, Tensor]:
-            return self._searched(unit, at_once, _Share(stage, len(unit), self.settings.steps))
+            share = _Share(stage, len(unit), self.settings.steps)
+            least = self.settings.images_per_step
+            kept, room = with_room(lambda most: self._search(unit, most, share), at_once, least=least)
+            return {**kept, "at_once": torch.tensor(room)}
 
         norms: dict[int, float] = {}
         best = _Smallest(self.keep)
         with torch.enable_grad(), progress.stage(f"search {len(labels)} labels", len(labels)) as stage:
-            for unit, kept in unit_by_unit(units.labels, memo, stage, search):
+            for unit, kept in unit_by_unit(units.labels, memo, stage, search, made_with=self.made_with):
                 at_once = min(at_once, int(kept["at_once"]))
                 short += at_once < units.at_once
                 norms.update(zip(unit, kept["norms"].tolist(), strict=True))
@@ -86,23 +90,6 @@ class UnitSearch:
         )
         cost = Cost(forward=seen, backward=seen)
         return Searched(norms, best.labels, best.triggers, cost, (said,) if short else ())
-
-    def _searched(self, unit: Sequence[int], at_once: int, share: "_Share") -> dict[str, Tensor]:
-        """Search a unit, with fewer images in a pass if there is no room for so many."""
-        while True:
-            try:
-                return self._search(unit, at_once, share)
-            except (MemoryError, RuntimeError) as error:
-                least = self.settings.images_per_step
-                if not _no_memory(error):
-                    raise
-                if at_once <= least:
-                    raise FailedError(
-                        expected=f"memory for {least} images in a pass",
-                        got="less",
-                        remedy="Free memory, or search with fewer images_per_step.",
-                    ) from error
-            at_once = max(least, at_once // 2)
 
     def _search(self, unit: Sequence[int], at_once: int, share: "_Share") -> dict[str, Tensor]:
         """The norms of a unit, and the smallest of its triggers."""
@@ -117,7 +104,6 @@ class UnitSearch:
         first = norms.argsort(stable=True)[: self.keep]
         return {
             "norms": norms.cpu(),
-            "at_once": torch.tensor(at_once),
             "first": first.cpu(),
             **{name: tensor[place[first]].cpu() for name, tensor in search.triggers.best.items()},
         }
@@ -162,9 +148,3 @@ class _Share:
         if step > self.step:
             self.step = step
             self.stage.advance(self.labels / self.steps, f"step {step} of {self.steps}")
-
-
-def _no_memory(error: Exception) -> bool:
-    """Whether this is how Python or torch says that memory has run out; on a processor torch has no class for it."""
-    said = str(error)
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in said

@@ -3,13 +3,16 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from mantrap.core import Classifier, Memo, Stage
 from mantrap.detect.arms import ArmSettings
+from mantrap.errors import FailedError
+
+Result = TypeVar("Result")
 
 GIB = 1 << 30
 _STATES = 6
@@ -47,11 +50,9 @@ def plan_units(model: Classifier, labels: Sequence[int], settings: ArmSettings, 
     channels, height, width = model.input_shape
     pixels = 4 * height * width
     arm = _STATES * pixels * (1 + channels)
-    image = _PASSING * bytes_by_image(model) + 4 * pixels * channels
     left = settings.memory * GIB - images * pixels * channels
-    most = _MOST_AT_ONCE.get(model.device.type, _MOST_AT_ONCE["cpu"])
     # Half of what is left for a pass through the model at most, the rest for the arms.
-    at_once = max(settings.images_per_step, min(most, math.floor(max(0.0, left) / 2 / image)))
+    at_once, image = images_at_once(model, left / 2, least=settings.images_per_step)
     at_once -= at_once % settings.images_per_step
     arms = math.floor(max(0.0, left - at_once * image) / arm)
     together = max(1, min(settings.labels_at_once, arms // settings.restarts))
@@ -59,11 +60,60 @@ def plan_units(model: Classifier, labels: Sequence[int], settings: ArmSettings, 
     return Units(tuple(tuple(ordered[i : i + together]) for i in range(0, len(ordered), together)), at_once)
 
 
+def images_at_once(model: Classifier, memory: float, *, least: int = 1) -> tuple[int, float]:
+    """How many images go through the model in one pass with a gradient, and what each of them takes, in bytes.
+
+    Args:
+        model: The classifier.
+        memory: Bytes for the pass.
+        least: So many in any case.
+    """
+    image = _PASSING * bytes_by_image(model) + 16 * math.prod(model.input_shape)
+    most = _MOST_AT_ONCE.get(model.device.type, _MOST_AT_ONCE["cpu"])
+    return max(least, min(most, math.floor(max(0.0, memory) / image))), image
+
+
+def with_room(work: Callable[[int], Result], at_once: int, *, least: int) -> tuple[Result, int]:
+    """Do some work with so many images in a pass, or with half as many for want of memory, and half of these.
+
+    Args:
+        work: What to do, given the images in a pass; begun anew each time.
+        at_once: How many at first.
+        least: Fewer than these are not tried.
+
+    Returns:
+        What the work came to, and how many images it had in a pass.
+
+    Raises:
+        FailedError: Memory does not suffice for ``least`` images.
+    """
+    while True:
+        try:
+            return work(at_once), at_once
+        except (MemoryError, RuntimeError) as error:
+            if not no_memory(error):
+                raise
+            if at_once <= least:
+                raise FailedError(
+                    expected=f"memory for {least} images in a pass",
+                    got="less",
+                    remedy="Free memory, or search with fewer images_per_step.",
+                ) from error
+        at_once = max(least, at_once // 2)
+
+
+def no_memory(error: Exception) -> bool:
+    """Whether this is how Python or torch says that memory has run out; on a processor torch has no class for it."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
 def unit_by_unit(
     units: Iterable[Sequence[int]],
     memo: Memo,
     stage: Stage,
     work: Callable[[Sequence[int]], Mapping[str, Tensor]],
+    *,
+    made_with: str,
 ) -> Iterator[tuple[Sequence[int], Mapping[str, Tensor]]]:
     """Each unit with what came of it: from the memo where it is there, else worked on now and kept.
 
@@ -72,14 +122,16 @@ def unit_by_unit(
         memo: Finished units are taken from here and put here; one of other labels is none.
         stage: Told of units that came from the memo; the others tell it themselves.
         work: What to do for a unit.
+        made_with: Device and precision, which change the last digits: units made with others are not taken.
     """
     for number, unit in enumerate(units):
-        found: Mapping[str, Tensor] | None = memo.load(f"unit-{number}")
+        key = f"unit-{number}-{made_with}"
+        found: Mapping[str, Tensor] | None = memo.load(key)
         if found is not None and found["labels"].tolist() == list(unit):
             stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]} from the run before")
         else:
             found = {"labels": torch.tensor(unit), **work(unit)}
-            memo.save(f"unit-{number}", found)
+            memo.save(key, found)
         yield unit, found
 
 

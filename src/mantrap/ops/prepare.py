@@ -43,6 +43,11 @@ class Prepared:
     precision: Precision
     error: float
 
+    @property
+    def made_with(self) -> str:
+        """Device and precision: what else may change the last digits of its answers."""
+        return f"{self.model.device.type}-{self.precision}"
+
 
 def prepare(model: Classifier, images: Images, *, precision: Wanted = "auto") -> Prepared:
     """Copy a model and make the copy fast, as far as it goes on answering as the model does.

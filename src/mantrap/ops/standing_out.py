@@ -21,7 +21,7 @@ _ALIKE = 1e-9
 """Relative spread below which numbers are equal."""
 
 
-def chance_of_largest(values: Sequence[float], rng: Rng) -> float | None:
+def chance_of_largest(values: Sequence[float], rng: Rng, *, left_out: int = 0) -> float | None:
     """The chance that the largest of so many gamma-distributed numbers stands as far from the others.
 
     A gamma distribution is fitted to all numbers but the largest, and the chance of a number beyond the largest is read
@@ -32,6 +32,7 @@ def chance_of_largest(values: Sequence[float], rng: Rng) -> float | None:
     Args:
         values: Positive numbers, one for each label, large ones suspicious.
         rng: Source of the samples.
+        left_out: How many more there are that are too small to be known. Samples are cut in the same way.
 
     Returns:
         A p-value in (0, 1], for all labels together; ``None`` for fewer than four numbers.
@@ -47,18 +48,28 @@ def chance_of_largest(values: Sequence[float], rng: Rng) -> float | None:
         raise ValueError(f"expected positive numbers, got {list(values)}")
     if len(values) < FEWEST:
         return None
-    numbers = torch.tensor(values, dtype=torch.float64)
+    numbers = torch.tensor(sorted(values), dtype=torch.float64)  # so that the last digits do not depend on their order
     numbers = numbers / numbers.mean()
     if float(numbers.max() - numbers.min()) < _ALIKE:
         return 1.0
     far = _log_chance(numbers)
     if len(values) > _MANY:
-        return -math.expm1(len(values) * math.log1p(-math.exp(min(float(far), -1e-15))))
+        return -math.expm1((len(values) + left_out) * math.log1p(-math.exp(min(float(far), -1e-15))))
     shape, _ = _fit(numbers)
-    samples = min(_SAMPLES, _MOST_DRAWN // len(values))
+    if left_out:
+        # What is left looks more alike than the whole. How much more so, a sample that is cut in the same way shows.
+        shape = shape**2 / _fit(_drawn(shape, numbers, left_out, rng.child("trial")))[0].median()
+    drawn = _drawn(shape, numbers, left_out, rng)
+    return (1 + int((_log_chance(drawn) <= far).sum())) / (len(drawn) + 1)
+
+
+def _drawn(shape: Float[Tensor, ""], like: Float[Tensor, " n"], left_out: int, rng: Rng) -> Float[Tensor, "s n"]:
+    """Samples of as many numbers from a gamma distribution, the largest of some more."""
+    count = len(like) + left_out
     with rng.as_global():
-        drawn = torch.distributions.Gamma(shape, torch.ones_like(shape)).sample((samples, len(values)))
-    return (1 + int((_log_chance(drawn) <= far).sum())) / (samples + 1)
+        samples = (min(_SAMPLES, max(1, _MOST_DRAWN // count)), count)
+        drawn = torch.distributions.Gamma(shape, torch.ones_like(shape)).sample(samples)
+    return drawn.sort(-1).values[:, left_out:]
 
 
 def _log_chance(numbers: Float[Tensor, "*s n"]) -> Float[Tensor, "*s"]:

@@ -134,11 +134,16 @@ def chance(p_value: float | None, labels: int) -> str | None:
     """What a p-value says, as a sentence; ``None`` where there is none."""
     if p_value is None:
         return None
-    return f"In {percent(p_value)} of models without a backdoor one of {labels:,} labels stands out as far by chance."
+    return (
+        f"Judging by how the other labels differ, one of {labels:,} stands out as far by chance in {percent(p_value)} "
+        "of models without a backdoor."
+    )
 
 
 def natural(suspect: SuspectRecord) -> str:
     """What it says of a trigger that it works elsewhere, shuffled, both or neither, as a sentence."""
+    if suspect.success < 2 * NATURAL_FROM:
+        return "It works too seldom where it is for that to say anything."
     place, shape = (rate.value < NATURAL_FROM for rate in (suspect.elsewhere, suspect.shuffled))
     if not place and not shape:
         return (

@@ -39,7 +39,7 @@ from mantrap.workflow.naming import by_name
 from mantrap.workflow.plan import Plan, Source, spelled
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
-from mantrap.workflow.verdict import RULE, Joint, Judged, decide, join, judge_labels
+from mantrap.workflow.verdict import RULE, Joint, Judged, decide, join, judge_labels, takes_part
 from mantrap.workflow.versions import versions
 
 RECORD_FILE = "audit.json"
@@ -151,7 +151,7 @@ class _Audit:
         verdict = decide(
             judged,
             joint,
-            other_suspects=any(d.suspects and d.p_value is None and not d.labels for d in detections),
+            other_suspects=any(d.suspects and not takes_part(d) and not d.labels for d in detections),
             barred=barred,
         )
         suspects = self._suspects(detections, judged, joint, heldout, rng.child("evidence"))

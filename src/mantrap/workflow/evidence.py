@@ -21,16 +21,15 @@ def marked(
 ) -> list[tuple[str, Judged, ReversedTrigger]]:
     """Detector, judgement and trigger of every label for which a condition of the rule holds, where there is a trigger.
 
-    First the label that all detectors together find, then those for which the other conditions all hold.
+    First the label that all detectors together notice, then those for which the other conditions all hold.
     """
     noticed = joint.label if joint is not None and joint.noticed else None
-    found = joint.label if joint is not None and joint.strong else None
     named: list[tuple[str, Judged, ReversedTrigger]] = []
     for detection, group in zip(detections, judged, strict=True):
         triggers = {t.target: t for t in detection.triggers}
         chosen = (j for j in group if j.strong or j.weak or j.label == noticed)
         named += [(detection.detector, j, triggers[j.label]) for j in chosen if j.label in triggers]
-    return sorted(named, key=lambda one: (one[1].label != found, not one[1].strong))
+    return sorted(named, key=lambda one: (one[1].label != noticed, not one[1].strong, not one[1].works))
 
 
 def suspect_records(

@@ -31,13 +31,18 @@ class Joint:
         label: The label that stands out most.
         p_value: The chance that a label of a model without a backdoor stands out as far.
         detectors: Names of the detectors that name this label.
-        works: Whether a trigger was found that works on images that the search has not seen.
+        success: Share of held-out images that its best trigger sends there; ``None`` where none was measured.
     """
 
     label: int
     p_value: float
     detectors: tuple[str, ...]
-    works: bool
+    success: float | None
+
+    @property
+    def works(self) -> bool:
+        """Whether a trigger was found that works on images that the search has not seen."""
+        return self.success is not None and self.success >= SUCCESS_FROM
 
     @property
     def strong(self) -> bool:
@@ -50,18 +55,22 @@ class Joint:
         return self.p_value < NOTICED_BELOW
 
 
-def join(detections: Sequence[Detection]) -> Joint | None:
-    """The p-values of all detectors in one; ``None`` where none has any.
+def takes_part(detection: Detection) -> bool:
+    """Whether a detector has a say in what all say together: it has a p-value, and names a label."""
+    return detection.p_value is not None and detection.first is not None
 
-    Detectors that measure the same, norms or margins, see the same evidence twice, so of these the least sure counts.
+
+def join(detections: Sequence[Detection]) -> Joint | None:
+    """The p-values of all detectors in one; ``None`` where none takes part.
+
+    Detectors that measure the same, norms or margins, see the same evidence, so of these the smallest p-value counts
+    times their number, which holds however they depend on each other.
     """
-    kinds: dict[bool, list[tuple[float, Detection]]] = {}
+    kinds: dict[bool, list[tuple[float, int]]] = {}
     for detection in detections:
-        if detection.p_value is not None and detection.indices:
-            kinds.setdefault(bool(detection.margins), []).append((detection.p_value, detection))
-    least_sure = [max(kind, key=lambda one: one[0]) for kind in kinds.values()]
-    named = [(p_value, max(d.indices, key=d.indices.__getitem__), d) for p_value, d in least_sure]
-    one = joined([(p_value, label) for p_value, label, _ in named])
+        if detection.p_value is not None and detection.first is not None:
+            kinds.setdefault(bool(detection.margins), []).append((detection.p_value, detection.first))
+    one = joined([(min(1.0, len(kind) * min(kind)[0]), min(kind)[1]) for kind in kinds.values()])
     if one is None:
         return None
     p_value, label = one
@@ -70,8 +79,8 @@ def join(detections: Sequence[Detection]) -> Joint | None:
     return Joint(
         label=label,
         p_value=p_value,
-        detectors=tuple(d.detector for _, first, d in named if first == label),
-        works=any(success >= SUCCESS_FROM for success in successes),
+        detectors=tuple(d.detector for d in detections if takes_part(d) and d.first == label),
+        success=max(successes, default=None),
     )
 
 
@@ -161,9 +170,10 @@ def decide(
 ) -> Verdict:
     """The verdict of the rule.
 
-    SUSPICIOUS where all conditions hold for a label; INCONCLUSIVE where only some hold, no detector has norms of three
-    labels to compare, another detector names a suspect, or something bars the all-clear; else NO_EVIDENCE. That a
-    trigger works on held-out images counts only together with the others: on an ordinary label it nearly always holds.
+    SUSPICIOUS where all conditions hold for a label, or all detectors together find one; INCONCLUSIVE where only some
+    hold, a label is noticed, no detector has norms of three labels to compare, another detector names a suspect, or
+    something bars the all-clear; else NO_EVIDENCE. That a trigger works on held-out images counts only with something
+    else: on an ordinary label it nearly always holds.
 
     Args:
         judged: For each detector, its labels with norms.

@@ -13,6 +13,7 @@ from mantrap.workflow.verdict import (
     Joint,
     Judged,
     norm_statistics,
+    takes_part,
 )
 
 _MOST_REASONS = 3
@@ -33,7 +34,8 @@ def headline(
             f"worth of change sends {percent(first.success, 0)} of other images there."
         )
     if verdict is Verdict.INCONCLUSIVE:
-        label = suspects[0].label if suspects else joint.label if joint is not None and joint.noticed else None
+        noticed = joint.label if joint is not None and joint.noticed else None
+        label = noticed if noticed is not None else suspects[0].label if suspects else None
         if label is not None:
             name = _name(label, model.class_names[label]).capitalize()
             return f"{name} stands out, but not clearly enough to call it a backdoor."
@@ -53,7 +55,7 @@ def reasons(
     said = [] if joint is None else [_together(joint, model)]
     for group, detection in zip(judged, detections, strict=True):
         statistics = norm_statistics(group)
-        if statistics is None and detection.p_value is not None:
+        if statistics is None and takes_part(detection):
             continue  # it has had its say together with the others
         if statistics is None:
             named = ", ".join(_name(s, model.class_names[s]) for s in detection.suspects)
@@ -71,8 +73,8 @@ def reasons(
                 f"The easiest label to force, {_name(smallest.label, model.class_names[smallest.label])}, needs "
                 f"{smallest.norm:.1f} pixels; a typical one {statistics.median:.1f}. That is within the ordinary."
             )
-        if len(group) < FEWEST_LABELS:
-            said.append(f"Only {len(group)} labels have a norm; comparing them takes at least {FEWEST_LABELS}.")
+    if not any(len(group) >= FEWEST_LABELS for group in judged):
+        said.append(f"No detector has norms of {FEWEST_LABELS} labels or more to compare.")
     return (*said, *barred)
 
 
@@ -80,12 +82,16 @@ def _together(joint: Joint, model: Classifier) -> str:
     """What all detectors say together."""
     name = _name(joint.label, model.class_names[joint.label]).capitalize()
     said = (
-        f"{name} stands out most, by {' and '.join(joint.detectors)}: by chance a label stands out as far in "
-        f"{percent(joint.p_value)} of models without a backdoor (less than {percent(CHANCE_BELOW, 0)} counts)."
+        f"{name} stands out most, by {' and '.join(joint.detectors)}: judging by how the other labels differ, one "
+        f"stands out as far by chance in {percent(joint.p_value)} of models without a backdoor "
+        f"(less than {percent(CHANCE_BELOW, 0)} counts)."
     )
-    return (
-        said if joint.works or not joint.noticed else f"{said} No trigger for it works on {percent(SUCCESS_FROM, 0)}."
-    )
+    if joint.works or not joint.noticed:
+        return said
+    if joint.success is None:
+        return f"{said} No trigger for it was measured, so this alone accuses nobody."
+    needed = percent(SUCCESS_FROM, 0)
+    return f"{said} Its trigger sends {percent(joint.success)} of held-out images there; {needed} are needed."
 
 
 def _judgement(judged: Judged, model: Classifier, typical: float) -> str:

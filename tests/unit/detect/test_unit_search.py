@@ -21,11 +21,11 @@ every_kind = pytest.mark.parametrize(
 )
 
 
-def run(settings=SETTINGS, labels=range(7), *, keep=2, memo=FORGETFUL, progress=SILENT, images=None):
+def run(settings=SETTINGS, labels=range(7), *, keep=2, memo=FORGETFUL, progress=SILENT, made_with="cpu"):
     model = PLANTED.model()
     model.module.eval()
-    pixels = PLANTED.images(8, "scan").images() if images is None else images
-    return UnitSearch(model, pixels, settings, keep, Rng(0)).run(labels, progress=progress, memo=memo)
+    pixels = PLANTED.images(8, "scan").images()
+    return UnitSearch(model, pixels, settings, keep, Rng(0), made_with).run(labels, progress=progress, memo=memo)
 
 
 @every_kind
@@ -108,6 +108,15 @@ def test_a_finished_unit_of_other_labels_is_not_taken(tmp_path):
     run(labels=[4], memo=FolderMemo(tmp_path))
 
     assert run(labels=[2], memo=FolderMemo(tmp_path)).norms == run(labels=[2]).norms
+
+
+def test_a_unit_that_was_made_on_another_device_is_not_taken(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(memo=Interrupted(FolderMemo(tmp_path), 2), made_with="cuda-bfloat16")
+    memo = Interrupted(FolderMemo(tmp_path), 0)
+    run(memo=memo)
+
+    assert memo.units == -3
 
 
 class Cramped:

@@ -108,5 +108,5 @@ def test_margins_are_listed_largest_first_with_their_chance(suspicious, driven):
     )
     assert [(r[0], r[1]) for r in rows] == [("2", "45.0"), ("0", "12.0"), ("3", "11.0"), ("1", "10.5")]
     assert [bool(r[3]) for r in rows] == [True, False, False, False]
-    assert "In 1.2 % of models without a backdoor one of 4 labels stands out as far by chance." in flat(text)
+    assert "one of 4 stands out as far by chance in 1.2 % of models without a backdoor." in flat(text)
     assert "by chance" not in flat(render_text(suspicious))

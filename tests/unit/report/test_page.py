@@ -267,5 +267,5 @@ def test_margins_have_a_table_of_their_own(suspicious, driven):
     page = render_html(dataclasses.replace(suspicious, detections=(*suspicious.detections, driven)))
     table = page[page.index("Margin: how far") :]
     assert re.findall(r'<td class="number">(\d+\.\d)</td>', table)[:4] == ["45.0", "12.0", "11.0", "10.5"]
-    assert "In 1.2 % of models without a backdoor one of 4 labels stands out as far by chance." in page
+    assert "one of 4 stands out as far by chance in 1.2 % of models without a backdoor." in page
     assert "Margin: how far" not in render_html(suspicious)

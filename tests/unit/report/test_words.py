@@ -103,3 +103,8 @@ def test_many_flags_are_counted_not_listed(many):
 def test_a_trigger_is_natural_where_neither_place_nor_shape_matters(suspicious, elsewhere, shuffled, said):
     rates = {"elsewhere": wilson(elsewhere, 200), "shuffled": wilson(shuffled, 200)}
     assert said in natural(dataclasses.replace(suspicious.suspects[0], **rates))
+
+
+def test_of_a_trigger_that_seldom_works_nothing_is_said(suspicious):
+    seldom = dataclasses.replace(suspicious.suspects[0], success=0.5)
+    assert natural(seldom) == "It works too seldom where it is for that to say anything."

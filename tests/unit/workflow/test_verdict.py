@@ -1,5 +1,6 @@
 """The provisional rule as a table: what is seen of the labels, and what may be said."""
 
+import dataclasses
 import math
 
 import pytest
@@ -183,16 +184,17 @@ def test_a_label_counts_if_its_trigger_works_on_heldout_images(hits, works):
     assert join([says("a", 4, 0.001, hits=hits)]).works is works
 
 
-def test_of_detectors_that_measure_the_same_the_least_sure_counts():
-    one = join([says("a", 4, 0.001, hits=99), says("b", 5, 0.2, hits=99), says("c", 5, 0.01)])
-    assert (one.label, one.detectors) == (5, ("b", "c"))
-    assert one.p_value == pytest.approx(0.002 * (1 - math.log(0.002)))
+def test_of_detectors_that_measure_the_same_the_surest_counts_times_their_number():
+    one = join([says("a", 4, 0.001, hits=99), says("b", 5, 0.2, hits=99), says("c", 4, 0.01)])
+    assert (one.label, one.detectors) == (4, ("a", "c"))
+    assert one.p_value == pytest.approx(0.00002 * (1 - math.log(0.00002)))
 
 
 def test_detectors_without_a_p_value_have_no_part_in_it():
     assert join([]) is None
     assert join([detection(ORDINARY)]) is None
     assert join([detection(ORDINARY), says("a", 2, 0.5)]).detectors == ("a",)
+    assert join([dataclasses.replace(says("a", 2, 0.001), indices={})]) is None
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ def test_detectors_without_a_p_value_have_no_part_in_it():
     ],
 )
 def test_what_all_say_together_decides_where_no_label_is_strong(p_value, works, expected):
-    joint = Joint(label=1, p_value=p_value, detectors=("a",), works=works)
+    joint = Joint(label=1, p_value=p_value, detectors=("a",), success=0.95 if works else 0.94)
     ordinary, strong = judge_labels(detection(ORDINARY)), judge_labels(detection([1.0, *ORDINARY]))
     assert decide([ordinary], joint, other_suspects=False, barred=()) is expected
     assert decide([strong], joint, other_suspects=False, barred=()) is SUSPICIOUS
