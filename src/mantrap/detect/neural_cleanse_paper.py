@@ -37,7 +37,7 @@ _Reversed = tuple[LabelFinding, ReversedTrigger | None]
 class PaperNeuralCleanse(SearchSettings):
     """Neural Cleanse just as the paper and its authors' published code have it, to compare others with.
 
-    It takes a hundred times as long as ``neural_cleanse``, which looks for the same.
+    It takes some seventy times as long as ``neural_cleanse``, which looks for the same.
 
     Args:
         labels_at_once: Labels optimised side by side; each label's result stays what it would be alone. All other

@@ -45,8 +45,8 @@ VERDICT_WORDS: dict[Verdict, VerdictWords] = {
 }
 
 PROVISIONAL = (
-    "The rule behind this verdict is provisional: it is not yet calibrated to the number of labels. It can accuse a "
-    "model without a backdoor, and it can miss one that is there."
+    "The rule behind this verdict is provisional: no error rate is promised for it yet. It can accuse a model without "
+    "a backdoor, and it can miss one that is there."
 )
 
 
