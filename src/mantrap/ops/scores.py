@@ -1,5 +1,6 @@
 """How often a model is right, and how often a trigger works."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,17 +13,25 @@ from mantrap.errors import DataError, FailedError
 from mantrap.ops.intervals import paired_difference, wilson
 from mantrap.records import Difference, Rate
 
-BATCH = 256
+_MOST, _VALUES = 256, 256 * 3 * 64 * 64
+"""Images in a batch at most, and values: of large images fewer, for what a network makes of them is large, too."""
 
 
-def predictions(model: Classifier, images: ImageSet, *, batch_size: int = BATCH) -> Labels:
+def fitting_batch(images: ImageSet) -> int:
+    """How many images to show a model at a time: 256 up to 64x64 in colour, 20 at 224x224."""
+    return max(1, min(_MOST, _VALUES // math.prod(images.shape)))
+
+
+def predictions(model: Classifier, images: ImageSet, *, batch_size: int | None = None) -> Labels:
     """The class that the model gives each image, [n]. The model is frozen meanwhile.
 
     Raises:
         FailedError: The model's output is not finite.
     """
     with model.frozen(), torch.no_grad():
-        return torch.cat([_classes(model, batch.images) for batch in images.batches(batch_size)])
+        return torch.cat(
+            [_classes(model, batch.images) for batch in images.batches(batch_size or fitting_batch(images))]
+        )
 
 
 def _classes(model: Classifier, images: Images) -> Labels:
@@ -37,7 +46,7 @@ def _classes(model: Classifier, images: Images) -> Labels:
     return logits.argmax(1).cpu()
 
 
-def accuracy(model: Classifier, images: ImageSet, *, batch_size: int = BATCH) -> Rate:
+def accuracy(model: Classifier, images: ImageSet, *, batch_size: int | None = None) -> Rate:
     """Share of images that get their own label.
 
     Raises:
@@ -48,7 +57,7 @@ def accuracy(model: Classifier, images: ImageSet, *, batch_size: int = BATCH) ->
 
 
 def accuracy_difference(
-    model: Classifier, baseline: Classifier, images: ImageSet, *, batch_size: int = BATCH
+    model: Classifier, baseline: Classifier, images: ImageSet, *, batch_size: int | None = None
 ) -> Difference:
     """The accuracies of two models on the same images, and the paired interval of their difference.
 
@@ -64,7 +73,7 @@ def accuracy_difference(
     )
 
 
-def _right(model: Classifier, images: ImageSet, batch_size: int) -> Bool[Tensor, " n"]:
+def _right(model: Classifier, images: ImageSet, batch_size: int | None) -> Bool[Tensor, " n"]:
     """Which images get their own label."""
     if images.labels is None:
         raise DataError(expected=f"labels for {images.name}", got="none", remedy="Give labels, or skip the accuracy.")
@@ -83,7 +92,7 @@ def trigger_success(
     target: int,
     *,
     sources: Labels | None = None,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
 ) -> Rate:
     """Share of images of other classes that the trigger sends to the target; images of the target do not count.
 
@@ -93,7 +102,7 @@ def trigger_success(
         apply: Puts the trigger on a batch.
         target: Label that the trigger should lead to.
         sources: Class of each image where it is known already; else :func:`source_classes`.
-        batch_size: Images at a time.
+        batch_size: Images at a time; :func:`fitting_batch` where ``None``.
 
     Returns:
         The rate with its Wilson interval.
@@ -111,7 +120,7 @@ def trigger_success(
         )
     hits = 0
     with model.frozen(), torch.no_grad():
-        for batch in images.batches(batch_size):
+        for batch in images.batches(batch_size or fitting_batch(images)):
             outcome = _classes(model, apply(batch.images.to(model.device)))
             hits += int(((outcome == target) & others[list(batch.index)]).sum())
     return wilson(hits, int(others.sum()))

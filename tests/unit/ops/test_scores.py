@@ -8,6 +8,7 @@ from mantrap.core import Classifier, ImageSet
 from mantrap.errors import DataError, FailedError
 from mantrap.ops.intervals import paired_difference
 from mantrap.ops.scores import accuracy, accuracy_difference, predictions, source_classes, trigger_success
+from tests.linear import Watched
 
 LABELS = [0, 1, 2, 0, 1, 2, 2]
 ANSWERS = [0, 1, 2, 1, 1, 0, 2]  # five of seven are right
@@ -146,3 +147,14 @@ def test_logits_that_are_not_finite_have_no_class(images, bad):
         predictions(broken, images)
     with pytest.raises(FailedError, match="finite logits"):
         trigger_success(broken, images, brighten(1, 1.0), 1, sources=images.labels)
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((1, 28, 28), 256), ((3, 64, 64), 256), ((3, 224, 224), 20)])
+def test_of_large_images_fewer_are_shown_at_a_time(shape, expected):
+    count = expected + 1
+    images = ImageSet.from_array(torch.zeros(count, *shape, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64))
+    model, seen = Watched(shape), []
+    model.module.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    predictions(model, images)
+
+    assert seen == [expected, 1]
