@@ -36,6 +36,6 @@ def demo(*, out: Path = Path("mantrap-demo"), running: Running = _RUNNING) -> in
         )
     sys.stdout.write(
         "\nThe rule behind a verdict is provisional: by chance it calls some clean models INCONCLUSIVE. SUSPICIOUS\n"
-        "takes a trigger that works and is a third of a typical one. The reports show the norms of all labels.\n"
+        "takes a trigger that works and a label that stands far out. The reports show the norms of all labels.\n"
     )
     return 0
