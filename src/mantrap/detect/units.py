@@ -97,7 +97,7 @@ def with_room(work: Callable[[int], Result], at_once: int, *, least: int) -> tup
                 raise FailedError(
                     expected=f"memory for {least} images in a pass",
                     got="less",
-                    remedy="Free memory, or search with fewer images_per_step.",
+                    remedy="Free memory; a search for patches can also do with fewer images_per_step.",
                 ) from error
         at_once = max(least, at_once // 2)
 

@@ -21,15 +21,22 @@ def marked(
 ) -> list[tuple[str, Judged, ReversedTrigger]]:
     """Detector, judgement and trigger of every label for which a condition of the rule holds, where there is a trigger.
 
-    First the label that all detectors together notice, then those for which the other conditions all hold.
+    First what accuses the model, by all detectors together or by its norm, for the headline speaks of the first; then
+    the label that all detectors together notice.
     """
+    found = joint.label if joint is not None and joint.strong else None
     noticed = joint.label if joint is not None and joint.noticed else None
     named: list[tuple[str, Judged, ReversedTrigger]] = []
     for detection, group in zip(detections, judged, strict=True):
         triggers = {t.target: t for t in detection.triggers}
         chosen = (j for j in group if j.strong or j.weak or j.label == noticed)
         named += [(detection.detector, j, triggers[j.label]) for j in chosen if j.label in triggers]
-    return sorted(named, key=lambda one: (one[1].label != noticed, not one[1].strong, not one[1].works))
+
+    def order(one: tuple[str, Judged, ReversedTrigger]) -> tuple[bool, bool]:
+        accuses = one[1].strong or (one[1].label == found and one[1].works)
+        return (not accuses, one[1].label != noticed)
+
+    return sorted(named, key=order)
 
 
 def suspect_records(

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mantrap.core import ReversedTrigger, Rng
+from mantrap.core import Cost, Detection, ReversedTrigger, Rng
 from mantrap.ops.intervals import wilson
-from mantrap.workflow.evidence import EXAMPLES, suspect_records
-from mantrap.workflow.verdict import Judged
+from mantrap.workflow.evidence import EXAMPLES, marked, suspect_records
+from mantrap.workflow.verdict import Joint, Judged
 from tests import stage
 
 MODEL = stage.model(planted=True)
@@ -111,3 +111,36 @@ def test_a_trigger_whose_success_is_not_known_is_no_evidence():
 def test_no_suspects_cost_nothing():
     found, cost = suspect_records(MODEL, stage.image_set(30, labelled=False), [], Rng(0))
     assert (found, cost.forward) == ((), 0)
+
+
+def order(judgements, joint):
+    """Labels and detectors in the order of their showing; each detector has a trigger for all that it judges."""
+    found = [
+        Detection(name, 9, (), tuple(trigger(j.label) for j in group), (), None, {}, Cost())
+        for name, group in judgements.items()
+    ]
+    return [(j.label, name) for name, j, _ in marked(found, list(judgements.values()), joint)]
+
+
+def judgement(label, *, small, hits):
+    return Judged(
+        label=label, norm=4.0, index=4.0 if small else 0.0, log_ratio=1.2 if small else 0.0, success=wilson(hits, 100)
+    )
+
+
+STRONG, NOTICED = judgement(3, small=True, hits=99), judgement(7, small=False, hits=60)
+
+
+def test_what_accuses_is_shown_before_what_is_only_noticed():
+    joint = Joint(label=7, p_value=0.03, detectors=("d",), success=0.6)
+    assert order({"d": (NOTICED, STRONG, judgement(5, small=False, hits=99))}, joint) == [(3, "d"), (7, "d")]
+
+
+def test_of_two_triggers_for_a_label_that_all_find_the_one_that_works_comes_first():
+    joint = Joint(label=7, p_value=0.003, detectors=("a", "b"), success=0.97)
+    assert order({"a": (NOTICED,), "b": (judgement(7, small=False, hits=97),)}, joint) == [(7, "b"), (7, "a")]
+
+
+def test_what_is_noticed_is_shown_before_a_norm_that_stands_out_in_part():
+    joint = Joint(label=7, p_value=0.03, detectors=("d",), success=0.6)
+    assert order({"d": (judgement(5, small=True, hits=60), NOTICED)}, joint) == [(7, "d"), (5, "d")]
