@@ -9,7 +9,7 @@ from mantrap.cli.progress import watching
 
 def build(
     *,
-    split: Literal["tune", "test"],
+    split: Literal["null", "tune", "test"],
     out: Path,
     only: str = "*",
     workers: int = 2,
@@ -20,8 +20,9 @@ def build(
 
     Parameters
     ----------
-    split: Literal["tune", "test"]
-        tune has 30 clean and 40 backdoored models to design a defender on, test 60 and 80 to report on once.
+    split: Literal["null", "tune", "test"]
+        tune has 30 clean and 40 backdoored models to design a defender on, test 60 and 80 to report on once; null has
+        75 clean ones, of more networks and images, to learn from how clean models differ.
     out: Path
         Folder for the models and their manifest.json.
     only: str

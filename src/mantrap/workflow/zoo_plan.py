@@ -9,7 +9,7 @@ import numpy as np
 from mantrap.core import Rng
 from mantrap.records.zoo import ZooPlan
 
-Split = Literal["tune", "test"]
+Split = Literal["null", "tune", "test"]
 Draw: TypeAlias = np.random.Generator
 
 CLEAN: Final = "clean"
@@ -44,6 +44,22 @@ TASKS: Final = (
     Task("fashion_mnist(classes={classes})", 3, 2500, "resnet8", 8, 0.80),
 )
 """In turn, so that clean models and those of every family are spread alike."""
+ELSEWHERE: Final = (
+    Task("cifar10", 10, 5000, "resnet8", 8, 0.40),
+    Task("gtsrb", 43, 6000, "gtsrb_cnn", 8, 0.50),
+    Task("cifar10(classes={classes})", 4, 4000, "gtsrb_cnn", 8, 0.50),
+    Task(_SIGNS, 10, 4000, "gtsrb_cnn", 8, 0.80),
+    Task("fashion_mnist", 10, 4000, "wide_resnet", 6, 0.75),
+    Task("mnist", 10, 4000, "mlp", 8, 0.90),
+    Task("cifar10", 10, 5000, "wide_resnet", 8, 0.40),
+    Task("gtsrb", 43, 6000, "resnet8", 10, 0.50),
+    Task(_SIGNS, 20, 5000, "wide_resnet", 8, 0.70),
+    Task("fashion_mnist(classes={classes})", 3, 2500, "gtsrb_cnn", 6, 0.80),
+    Task("mnist(classes={classes})", 2, 1500, "wide_resnet", 6, 0.95),
+    Task("cifar10(classes={classes})", 2, 2500, "resnet8", 8, 0.65),
+    Task("fashion_mnist", 10, 4000, "mlp", 8, 0.75),
+)
+"""Other networks and other images, of which only clean models are made: what holds for these holds more widely."""
 
 _HOW = "recipe(epochs={{epochs}}, precision='bfloat16', {})"
 _ADAM = _HOW.format("batch_size=64, optimizer='adam(lr=0.002)', schedule='cosine'")
@@ -57,8 +73,12 @@ Family: TypeAlias = Callable[[Draw, Task], str]
 
 RETRAINING: Final = {"trojan": "recipe(epochs=25, batch_size=32, schedule='cosine')"}
 """How a trained model is retrained by attacks that begin with one, whatever it was trained by."""
-RECIPES: Final = {"tune": (_ADAM, _SGD), "test": (_ADAM, _ADAMW, _SGD)}
-"""The test split has a recipe that the tune split does not."""
+RECIPES: Final[dict[Split, tuple[str, ...]]] = {
+    "null": (_ADAM, _SGD),
+    "tune": (_ADAM, _SGD),
+    "test": (_ADAM, _ADAMW, _SGD),
+}
+"""The test split has a recipe that the others do not."""
 
 
 def _target(draw: Draw, task: Task) -> int:
@@ -155,17 +175,21 @@ as well, so that the length of the training gives nothing away."""
 NOT_ON: Final = {"warped": "signs"}
 """Data sets on which attacks were tried and did not succeed: decision 0012."""
 COUNTS: Final[dict[Split, dict[str, int]]] = {
+    "null": {CLEAN: 75},
     "tune": {CLEAN: 30, "patch": 10, "blended": 7, "trojan": 5} | dict.fromkeys([*FAMILIES][3:], 3),
     "test": {CLEAN: 60, "patch": 20, "blended": 14, "trojan": 10} | dict.fromkeys([*FAMILIES][3:], 6),
 }
-"""30 clean and 40 backdoored models to tune on, 60 and 80 to test on."""
+"""75 clean models to learn from how clean models differ; 30 clean and 40 backdoored ones to tune on, 60 and 80 to test
+on."""
+WORLDS: Final[dict[Split, int]] = {"tune": 1, "test": 2, "null": 3}
+"""Seeds of the worlds of synthetic signs."""
 
 
 def population(split: Split) -> tuple[ZooPlan, ...]:
     """The models of one split, always the same; names say nothing of what a model is.
 
-    Seeds and worlds of synthetic signs of the two splits have nothing in common; classes, settings of attacks and
-    noise are drawn for each model. Pictures and other patterns that an attack prescribes are the same in both.
+    Seeds and worlds of synthetic signs of the splits have nothing in common; classes, settings of attacks and
+    noise are drawn for each model. Pictures and other patterns that an attack prescribes are the same in all.
     """
     rng = Rng(0).child("zoo", split=split)
     kinds = [family for family, count in COUNTS[split].items() for _ in range(count)]
@@ -182,17 +206,18 @@ def _plan(split: Split, family: str, turn: int, name: str, rng: Rng) -> ZooPlan:
     draw = rng.numpy()
     shift = 0 if family == CLEAN else 1 + 5 * [*FAMILIES].index(family)
     unfit = NOT_ON.get(family)
-    tasks = [task for task in TASKS if unfit is None or not task.images.startswith(unfit)]
+    offered = TASKS + ELSEWHERE if split == "null" else TASKS
+    tasks = [task for task in offered if unfit is None or not task.images.startswith(unfit)]
     task = tasks[(turn + shift) % len(tasks)]
+    turn += turn // len(tasks)  # so that a task that comes again comes with another recipe
     recipes = RECIPES[split]
     chosen: Sequence[int] = sorted(int(c) for c in draw.choice(10, min(task.classes, 10), replace=False))
-    seed = {"tune": 1, "test": 2}[split]
     longer = (3 if turn % 4 == 0 else 1) if family == CLEAN else LONGER.get(family, 1)
     return ZooPlan(
         name=name,
         split=split,
         family=family,
-        images=task.images.format(classes=tuple(chosen), count=task.classes, seed=seed),
+        images=task.images.format(classes=tuple(chosen), count=task.classes, seed=WORLDS[split]),
         limit=task.limit,
         arch=task.arch,
         recipe=recipes[turn % len(recipes)].format(epochs=task.epochs * longer),
