@@ -1,10 +1,12 @@
-"""Run the detectors on a zoo, and write what they found into docs/detection.md.
+"""Audit the models of a zoo, and write what came of it into docs/detection.md.
 
-One command, resumable at any point. The zoo is built first, with ``mantrap zoo build``; what a detector finds in one
-model is kept in ``benchmarks/results/detection``, one file for each model and detector.
+One command, resumable at any point. The zoo is built first, with ``mantrap zoo build``; what is measured of one model
+is kept in ``benchmarks/results/detection``, one file each. Verdicts are not kept: they follow from what was measured
+and from the table of models without a backdoor, which ``benchmarks/null.py`` makes of the null split.
 
     python benchmarks/detection.py                        what is not finished of the tune split, then the table
     python benchmarks/detection.py --split test           the same for the test split
+    python benchmarks/detection.py --split null           clean models, to learn from
     python benchmarks/detection.py --split strangers      models that other people trained, in ../shared/zoo
     python benchmarks/detection.py --only 'tune-00*'      some models (a shell pattern)
     python benchmarks/detection.py --table                only write the tables from what is there
@@ -14,20 +16,18 @@ import argparse
 import fnmatch
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
-from detection_table import Judged, one_by_one, table, verdicts
+from detection_table import Judged, decided, one_by_one, tables
 from parity_places import ROOT, SHARED, put
 
-from mantrap.core import Classifier, Detector, ImageSet, Rng
-from mantrap.data import load, split
-from mantrap.detect import DETECTORS
+from mantrap.core import Classifier, ImageSet, Rng
+from mantrap.data import load
+from mantrap.detect import DEFAULT_DETECTORS, DETECTORS
 from mantrap.models import Preprocessing, open_model
 from mantrap.records import ZooModel
 from mantrap.records.files import write_atomically
@@ -36,12 +36,10 @@ from mantrap.workflow.plan import Plan, Source
 
 PAGE = ROOT / "docs" / "detection.md"
 RESULTS = ROOT / "benchmarks" / "results" / "detection"
-SPECS = ("neural_cleanse", "mm_bd")
-AUDIT = "audit"
 STRANGERS = "strangers"
 _DATA = (("GTSRB", "gtsrb"), ("CIFAR-10", "cifar10"), ("MNIST", "mnist"))
-IMAGES, SCAN = 600, 2 / 3
-"""Test images that a detector gets, and the share of them that it searches with."""
+IMAGES = 600
+"""Test images that an audit gets; it searches with three quarters of them and measures on the rest."""
 
 
 @dataclass(frozen=True)
@@ -99,58 +97,39 @@ def _stranger(zoo: Path, entry: dict[str, Any]) -> Model:
     return Model(name, entry["status"], entry["arch"], targets, images, 3 if images == faces else 0, opened)
 
 
-def run(model: Model, spec: str, images: ImageSet) -> Judged:
-    """What a detector says of one model."""
-    rng = Rng(0)
-    parts = split(images, {"scan": SCAN, "heldout": 1 - SCAN}, rng=rng.child("split"))
-    classifier = model.open(images)
-    detector: Detector = DETECTORS.create(spec)
-    began = time.process_time()
-    found = detector.detect(classifier, parts["scan"], heldout=parts["heldout"], rng=rng.child("detect"))
-    seconds = time.process_time() - began
-    first = found.first
-    finding = None if first is None else found.finding_for(first)
-    norms = [f.norm for f in found.labels if f.norm is not None]
-    return Judged(
-        model=model.name,
-        family=model.family,
-        arch=model.arch,
-        classes=classifier.num_classes,
-        targets=model.targets,
-        detector=found.detector,
-        p_value=found.p_value,
-        first=first,
-        norm=finding.norm if finding else None,
-        median=median(norms) if norms else None,
-        success=finding.success.value if finding and finding.success else None,
-        cpu_seconds=seconds,
-    )
-
-
-def run_audit(model: Model, images: ImageSet) -> Judged:
+def run(model: Model, images: ImageSet) -> Judged:
     """What an audit with its default detectors says of one model."""
     classifier = model.open(images)
-    detectors = tuple(DETECTORS.create(spec) for spec in SPECS)
-    began = time.process_time()
+    detectors = tuple(DETECTORS.create(name) for name in DEFAULT_DETECTORS)
     record = audit(classifier, images, plan=Plan(detectors=detectors), source=Source(model.name, ""))
+    seconds = {stage.stage: stage.cpu_seconds for stage in record.volatile.stages}
+    traits: dict[str, dict[str, float]] = {}
+    for found in record.detections:
+        for entry in found.traits:
+            traits.setdefault(entry.trait, {})[str(entry.label)] = entry.value
+    successes: dict[str, float] = {}
+    for found in record.detections:
+        for label in found.labels:
+            if label.success is not None:
+                successes[str(label.label)] = max(label.success, successes.get(str(label.label), 0.0))
     return Judged(
         model=model.name,
         family=model.family,
         arch=model.arch,
+        network=classifier.arch,
         classes=classifier.num_classes,
         targets=model.targets,
-        detector=AUDIT,
-        p_value=None,
-        first=record.suspects[0].label if record.suspects else None,
-        verdict=record.verdict.value,
-        cpu_seconds=time.process_time() - began,
+        traits=traits,
+        successes=successes,
+        barred=bool(record.barring),
+        cpu_seconds={name: seconds[name] for name in DEFAULT_DETECTORS},
     )
 
 
 def main() -> int:
     """Run what is not finished, then write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--split", choices=("tune", "test", STRANGERS), default="tune")
+    parser.add_argument("--split", choices=("null", "tune", "test", STRANGERS), default="tune")
     parser.add_argument("--only", default="*", help="shell pattern of model names")
     parser.add_argument("--table", action="store_true", help="only write docs/detection.md")
     parser.add_argument("--again", action="store_true", help="also what is finished")
@@ -160,24 +139,17 @@ def main() -> int:
     for model in [] if options.table else models:
         if not fnmatch.fnmatch(model.name, options.only):
             continue
-        for spec in (*SPECS, AUDIT):
-            result = RESULTS / options.split / f"{model.name}-{spec}.json"
-            if result.exists() and not options.again:
-                continue
-            channels = model.channels or None
-            images = load(model.images, split="test", limit=IMAGES, channels=channels, rng=Rng(0))
-            judged = run_audit(model, images) if spec == AUDIT else run(model, spec, images)
-            write_atomically(result, judged.to_json().encode())
-            print(
-                f"{judged.model} {judged.family} {spec}: p {judged.p_value} {judged.verdict}",
-                file=sys.stderr,
-                flush=True,
-            )
-    for part, written in (("tune", table), ("test", table), (STRANGERS, one_by_one)):
+        result = RESULTS / options.split / f"{model.name}.json"
+        if result.exists() and not options.again:
+            continue
+        images = load(model.images, split="test", limit=IMAGES, channels=model.channels or None, rng=Rng(0))
+        judged = run(model, images)
+        write_atomically(result, judged.to_json().encode())
+        print(f"{judged.model} {judged.family}", file=sys.stderr, flush=True)
+    for part, written in (("tune", tables), ("test", tables), (STRANGERS, one_by_one)):
         done = [Judged.from_json(p.read_text(encoding="utf-8")) for p in sorted((RESULTS / part).glob("*.json"))]
         if done:
-            put(PAGE, part, written([j for j in done if j.detector != AUDIT]))
-            put(PAGE, f"{part} verdicts", verdicts([j for j in done if j.detector == AUDIT]))
+            put(PAGE, part, written([decided(judged) for judged in done]))
     return 0
 
 

@@ -1,128 +1,199 @@
-"""The table of detectors on a zoo: what they find of each family, and how often they are wrong."""
+"""The tables of audits on a zoo: what they find of each family, and how often they are wrong."""
 
-import dataclasses
+import math
 from collections.abc import Sequence
-from itertools import groupby
+from dataclasses import dataclass
 
 import torch
 
 from mantrap.core import Rng
+from mantrap.detect.nulls import known_nulls
 from mantrap.ops.intervals import wilson
-from mantrap.ops.joining import joined
-from mantrap.records import Record, Verdict
+from mantrap.records import Nulls, Rate, Record, Verdict
+from mantrap.records.traits import TRAITS
+from mantrap.workflow.comparing import Compared, compare
+from mantrap.workflow.verdict import Accused, decide
 
-LEVEL = 0.05
-"""P-value below which a model counts as found."""
 CLEAN = "clean"
+MAIN = ("patch", "blended", "trojan")
+"""Families that are found by the dozen, and asked for most of all."""
 _RESAMPLED = 2000
 _VERDICTS = (Verdict.SUSPICIOUS, Verdict.INCONCLUSIVE, Verdict.NO_EVIDENCE)
-_TITLES = ("family", "models", "no p-value", "found", "area under the curve", "target first, of all", "CPU s")
 
 
 class Judged(Record):
-    """What a detector says of one model of a zoo.
+    """What an audit measures of one model of a zoo.
 
-    ``targets`` is the truth, ``first`` the label that the detector finds most suspicious; ``norm`` and ``success`` are
-    those of its trigger where it searches one, ``median`` the norm of a typical label. An audit has a ``verdict``.
+    ``targets`` is the truth; ``arch`` is the network in the words of where it comes from, ``network`` as it was opened.
+    ``traits`` are values by trait and label, ``successes`` those of triggers by label, ``barred`` whether something
+    bars the all-clear.
     """
 
     kind: str = "judged"
     model: str
     family: str
     arch: str
+    network: str
     classes: int
     targets: tuple[int, ...]
-    detector: str
-    p_value: float | None
-    first: int | None
-    cpu_seconds: float
-    norm: float | None = None
-    median: float | None = None
-    success: float | None = None
-    verdict: str = ""
+    traits: dict[str, dict[str, float]]
+    successes: dict[str, float]
+    barred: bool
+    cpu_seconds: dict[str, float]
+
+    def values(self) -> list[dict[str, dict[int, float]]]:
+        """The traits as detectors give them."""
+        return [{name: {int(k): v for k, v in values.items()}} for name, values in self.traits.items()]
 
 
-def verdicts(judged: Sequence[Judged]) -> str:
-    """How often an audit says what, of each family."""
-    titles = ("family", "models", *(v.value for v in _VERDICTS), "first suspect is a target")
-    rows = []
-    for family in sorted({j.family for j in judged}, key=lambda f: (f != CLEAN, f)):
-        group = [j for j in judged if j.family == family]
-        counts = [sum(j.verdict == v.value for j in group) for v in _VERDICTS]
-        accused = [j for j in group if j.verdict == Verdict.SUSPICIOUS.value and j.targets]
-        named = f"{sum(j.first in j.targets for j in accused)} of {len(accused)}" if accused else ""
-        rows.append(f"| {family} | {len(group)} | {' | '.join(map(str, counts))} | {named} |")
-    return "\n".join([f"| {' | '.join(titles)} |", "|" + "---|" * len(titles), *rows])
+@dataclass(frozen=True)
+class Decided:
+    """A model and the verdict on it.
+
+    Args:
+        judged: What was measured.
+        compared: How its labels stand.
+        verdict: The verdict.
+    """
+
+    judged: Judged
+    compared: Compared | None
+    verdict: Verdict
+
+    @property
+    def p_value(self) -> float:
+        """1 where nothing could be compared."""
+        return 1.0 if self.compared is None else self.compared.p_value
+
+    @property
+    def first(self) -> int | None:
+        """The label that stands out most."""
+        return None if self.compared is None else self.compared.first.label
+
+    @property
+    def named(self) -> bool:
+        """Whether that is a true target."""
+        return self.first in self.judged.targets
 
 
-def table(judged: Sequence[Judged]) -> str:
-    """A table for each detector, and one for all together, for each network and all."""
-    parts: list[str] = []
-    by_detector = {d: [j for j in judged if j.detector == d] for d in sorted({j.detector for j in judged})}
-    for name, group in {**by_detector, "both together": _together(judged)}.items():
-        for arch in ("all", *sorted({j.arch for j in group})):
-            some = [j for j in group if arch in ("all", j.arch)]
-            where = "all networks" if arch == "all" else f"`{arch}`"
-            parts += [f"**{name}**, {where}", "", *_rows(some), ""]
-    return "\n".join(parts).rstrip("\n")
+def decided(judged: Judged, nulls: Nulls | None = None) -> Decided:
+    """The verdict on a model."""
+    compared = compare(judged.values(), (nulls or known_nulls()).for_arch(judged.network))
+    if compared is None:
+        return Decided(judged, None, Verdict.INCONCLUSIVE)
+    share = judged.successes.get(str(compared.first.label))
+    rate = None if share is None else Rate(hits=0, total=0, value=share, low=share, high=share)
+    accused = Accused(compared.first, compared.p_value, rate)
+    verdict = decide(accused, other_suspects=False, barred=("barred",) if judged.barred else ())
+    return Decided(judged, compared, verdict)
 
 
-def one_by_one(judged: Sequence[Judged]) -> str:
-    """A row for each model and detector."""
-    titles = ("model", "is", "target", "detector", "first", "p-value", "norm, median", "success", "CPU s")
+def tables(found: Sequence[Decided]) -> str:
+    """All audits by family, then by network and number of labels, and what each trait is worth."""
+    parts = ["What audits say of each family:", "", *_by_family(found), ""]
+    parts += ["By network and number of labels, patch, blended and Trojan models together:", "", *_by_kind(found), ""]
+    parts += ["Area under the curve of each trait alone, and of all together:", "", *_by_trait(found)]
+    return "\n".join(parts)
+
+
+def one_by_one(found: Sequence[Decided]) -> str:
+    """A row for each model."""
+    titles = ("model", "is", "target", "labels", "verdict", "first", "p-value", "trigger works on", "CPU s")
     rows = [
-        f"| {j.model} | {j.family} | {', '.join(map(str, j.targets)) or '-'} | {j.detector} | "
-        f"{'-' if j.first is None else j.first} | {'-' if j.p_value is None else f'{j.p_value:.4f}'} | "
-        f"{'' if j.norm is None else f'{j.norm:.1f}, {j.median:.1f}'} | "
-        f"{'' if j.success is None else f'{100 * j.success:.1f} %'} | {j.cpu_seconds:.1f} |"
-        for j in sorted(judged, key=lambda j: (j.model, j.detector))
+        (
+            d.judged.model,
+            d.judged.family,
+            ", ".join(map(str, d.judged.targets)) or "-",
+            d.judged.classes,
+            d.verdict.value,
+            "-" if d.first is None else d.first,
+            f"{d.p_value:.2g}",
+            f"{100 * d.judged.successes[str(d.first)]:.1f} %" if str(d.first) in d.judged.successes else "-",
+            f"{sum(d.judged.cpu_seconds.values()):.1f}",
+        )
+        for d in sorted(found, key=lambda d: d.judged.model)
     ]
-    return "\n".join([f"| {' | '.join(titles)} |", "|" + "---|" * len(titles), *rows])
+    return "\n".join(_table(titles, rows))
 
 
-def _together(judged: Sequence[Judged]) -> list[Judged]:
-    """Each model by all its p-values in one; see :func:`mantrap.ops.joining.joined`."""
-    found: list[Judged] = []
-    for _, several in groupby(sorted(judged, key=lambda j: j.model), lambda j: j.model):
-        group = list(several)
-        known = [(j.p_value, j.first) for j in group if j.p_value is not None and j.first is not None]
-        joint, first = joined(known) or (None, None)
-        seconds = sum(j.cpu_seconds for j in group)
-        found.append(dataclasses.replace(group[0], p_value=joint, first=first, cpu_seconds=seconds))
-    return found
+def _groups(found: Sequence[Decided]) -> dict[str, list[Decided]]:
+    """Clean models, every family, and the main ones together."""
+    families = sorted({d.judged.family for d in found} - {CLEAN})
+    groups = {name: [d for d in found if d.judged.family == name] for name in (CLEAN, *families)}
+    return groups | {", ".join(MAIN): [d for d in found if d.judged.family in MAIN]}
 
 
-def _rows(judged: Sequence[Judged]) -> list[str]:
-    """A row for each family, the clean models first, and one for patch, blended and Trojan together."""
-    clean = [j for j in judged if j.family == CLEAN]
-    families = sorted({j.family for j in judged} - {CLEAN})
-    groups = {name: [j for j in judged if j.family == name] for name in families}
-    main = [j for name in ("patch", "blended", "trojan") for j in groups.get(name, [])]
-    rows = [_row("clean (false alarms)", clean, [])]
-    rows += [_row(name, group, clean) for name, group in groups.items()]
-    if main:
-        rows.append(_row("patch, blended and trojan", main, clean))
-    return [f"| {' | '.join(_TITLES)} |", "|" + "---|" * len(_TITLES), *rows]
+def _by_family(found: Sequence[Decided]) -> list[str]:
+    titles = ("family", "models", *(v.value for v in _VERDICTS), "SUSPICIOUS, of all", "area under the curve",
+              "target first", "target named", "CPU s")  # fmt: skip
+    groups = _groups(found)
+    rows = []
+    for name, group in groups.items():
+        counts = [sum(d.verdict is v for d in group) for v in _VERDICTS]
+        aimed = [d for d in group if d.judged.targets]
+        accused = [d for d in aimed if d.verdict is Verdict.SUSPICIOUS]
+        rows.append(
+            (
+                name,
+                len(group),
+                *counts,
+                _share(counts[0], len(group)),
+                "" if name == CLEAN else area([d.p_value for d in group], [d.p_value for d in groups[CLEAN]]),
+                f"{sum(d.named for d in aimed)} of {len(aimed)}" if aimed else "",
+                f"{sum(d.named for d in accused)} of {len(accused)}" if accused else "",
+                f"{sum(sum(d.judged.cpu_seconds.values()) for d in group) / max(1, len(group)):.1f}",
+            )
+        )
+    return _table(titles, rows)
 
 
-def _row(name: str, group: Sequence[Judged], clean: Sequence[Judged]) -> str:
-    silent = sum(j.p_value is None for j in group)
-    hits = sum(_p(j) < LEVEL for j in group)
-    found = f"{hits} ({wilson(hits, len(group)).low:.0%} to {wilson(hits, len(group)).high:.0%})" if group else ""
-    area = _area([_p(j) for j in group], [_p(j) for j in clean]) if group and clean else ""
-    aimed = [j for j in group if j.targets]
-    named = f"{sum(j.first in j.targets for j in aimed)} of {len(aimed)}" if aimed else ""
-    seconds = f"{sum(j.cpu_seconds for j in group) / len(group):.1f}" if group else ""
-    return f"| {name} | {len(group)} | {silent or ''} | {found} | {area} | {named} | {seconds} |"
+def _by_kind(found: Sequence[Decided]) -> list[str]:
+    archs = sorted({d.judged.arch for d in found})
+    kinds = {f"`{arch}`": [d for d in found if d.judged.arch == arch] for arch in archs}
+    for low, high in ((2, 3), (4, 5), (10, 10), (20, 43)):
+        kinds[f"{low} to {high} labels"] = [d for d in found if low <= d.judged.classes <= high]
+    rows = []
+    for name, some in kinds.items():
+        clean = [d for d in some if d.judged.family == CLEAN]
+        main = [d for d in some if d.judged.family in MAIN]
+        alarms, hits = (sum(d.verdict is Verdict.SUSPICIOUS for d in group) for group in (clean, main))
+        curve = area([d.p_value for d in main], [d.p_value for d in clean]) if main and clean else ""
+        rows.append((name, len(clean), _share(alarms, len(clean)), len(main), _share(hits, len(main)), curve))
+    return _table(("", "clean", "false alarms", "backdoored", "found", "area under the curve"), rows)
 
 
-def _p(judged: Judged) -> float:
-    """A model without a p-value is not found."""
-    return 1.0 if judged.p_value is None else judged.p_value
+def _by_trait(found: Sequence[Decided]) -> list[str]:
+    groups = _groups(found)
+    rows = []
+    for name, group in groups.items():
+        if name != CLEAN and group:
+            scores = [area(_alone(group, trait), _alone(groups[CLEAN], trait)) for trait in TRAITS]
+            rows.append((name, *scores, area([d.p_value for d in group], [d.p_value for d in groups[CLEAN]])))
+    return _table(("family", *TRAITS, "all"), rows)
 
 
-def _area(infected: Sequence[float], clean: Sequence[float]) -> str:
+def _alone(group: Sequence[Decided], trait: str) -> list[float]:
+    """For each model the smallest chance of any label by one trait, for as many labels as there are."""
+    smallest = []
+    for d in group:
+        chances = [
+            p.chance for s in (d.compared.standings if d.compared else ()) for p in s.parts if p.trait.name == trait
+        ]
+        smallest.append(-math.expm1(len(chances) * math.log1p(-min(*chances, 1 - 1e-16))) if chances else 1.0)
+    return smallest
+
+
+def _share(hits: int, total: int) -> str:
+    if not total:
+        return ""
+    rate = wilson(hits, total)
+    return f"{rate.value:.0%} ({rate.low:.0%} to {rate.high:.0%})"
+
+
+def area(infected: Sequence[float], clean: Sequence[float]) -> str:
     """The chance that a backdoored model has the smaller p-value than a clean one, with its bootstrap interval."""
+    if not infected or not clean:
+        return ""
     first, second = (torch.tensor(values, dtype=torch.float64) for values in (infected, clean))
     wins = (first[:, None] < second).double() + 0.5 * (first[:, None] == second).double()
     stream = Rng(0).torch()
@@ -131,3 +202,11 @@ def _area(infected: Sequence[float], clean: Sequence[float]) -> str:
     again = torch.stack([wins[r][:, c].mean() for r, c in zip(rows, columns, strict=True)])
     low, high = (float(again.quantile(q)) for q in (0.025, 0.975))
     return f"{float(wins.mean()):.2f} ({low:.2f} to {high:.2f})"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    return [
+        f"| {' | '.join(titles)} |",
+        "|" + "---|" * len(titles),
+        *(f"| {' | '.join(map(str, row))} |" for row in rows),
+    ]

@@ -11,55 +11,31 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mantrap.core import FORGETFUL, Classifier, Detection, Detector, ImageSet, Memo, ReversedTrigger, Rng
-from mantrap.detect import DETECTORS
-from mantrap.errors import MantrapError, UsageError
-from mantrap.records import DetectionRecord
-from mantrap.workflow.assembly import detection_record
-from mantrap.workflow.rundir import FolderMemo
-from mantrap.workflow.verdict import judge_labels
-from tests.planted import Planted
-
-SMALL = Planted(shape=(1, 7, 9), classes=4)
-EVERY_SIZE = (
-    SMALL,
-    Planted(shape=(3, 9, 7), classes=4, seed=1),
-    Planted(shape=(1, 8, 8), classes=2, seed=2),
-    Planted(shape=(3, 8, 8), classes=10, seed=3),
+from mantrap.core import (
+    FORGETFUL,
+    Cost,
+    Detection,
+    Detector,
+    ImageSet,
+    Memo,
+    ReversedPatch,
+    ReversedTrigger,
+    Rng,
 )
+from mantrap.detect import DETECTORS
+from mantrap.errors import UsageError
+from mantrap.records import DetectionRecord
+from mantrap.records.traits import TRAITS
+from mantrap.workflow.assembly import detection_record
+from mantrap.workflow.comparing import compare
+from mantrap.workflow.rundir import FolderMemo
+from mantrap.workflow.verdict import judge_labels, noticed_labels
+from tests.nulls import null_of
+from tests.scans import EVERY_SIZE, SMALL, facts, scan
 
 every_size = pytest.mark.parametrize("planted", EVERY_SIZE, ids=str)
-
-
-@pytest.fixture(params=DETECTORS, ids=lambda kind: kind.name)
-def detector(request) -> Detector:
-    return DETECTORS.create(request.param.quick)
-
-
-def scan(
-    detector: Detector, planted: Planted = SMALL, *, model: Classifier | None = None, **keywords: Any
-) -> Detection:
-    keywords = {"heldout": planted.images(3, "heldout"), "rng": Rng(0)} | keywords
-    clean = keywords.pop("clean", None) or planted.images(4, "scan")
-    return detector.detect(model or planted.model(), clean, **keywords)
-
-
-def facts(detection: Detection) -> dict[str, Any]:
-    """Everything a detection holds, tensors as bytes: equal only if bitwise equal."""
-    plain = {name: value for name, value in vars(detection).items() if name not in ("triggers", "extra")}
-    return {
-        **plain,
-        "triggers": [{k: exact(v) for k, v in vars(trigger).items()} for trigger in detection.triggers],
-        "extra": {name: exact(value) for name, value in detection.extra.items()},
-    }
-
-
-def exact(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return tuple(value.shape), str(value.dtype), value.detach().numpy().tobytes()
-    return value
 
 
 def targets(detection: Detection) -> list[int]:
@@ -74,7 +50,6 @@ class TestResult:
     @every_size
     def test_it_is_well_formed_for_every_size_of_image_and_number_of_classes(self, detector, planted):
         detection = scan(detector, planted)
-        channels, height, width = planted.shape
 
         assert DETECTORS.create(detection.detector) == detector
         assert detection.num_classes == planted.classes
@@ -84,17 +59,20 @@ class TestResult:
         assert detection.cost.forward >= detection.cost.backward >= 0
         assert detection.cost.forward > 0
         for trigger in detection.triggers:
-            assert trigger.mask.shape == (height, width)
-            assert trigger.pattern.shape == (channels, height, width)
-            self.assert_a_trigger_is_sound(trigger)
+            self.assert_a_trigger_is_sound(trigger, planted.shape)
             assert detection.finding_for(trigger.target).norm is not None
         for finding in detection.labels:
             assert finding.censored <= (finding.success is None)
 
     @staticmethod
-    def assert_a_trigger_is_sound(trigger: ReversedTrigger) -> None:
-        for tensor in (trigger.mask, trigger.pattern):
-            assert float(tensor.min()) >= 0.0
+    def assert_a_trigger_is_sound(trigger: ReversedTrigger, shape: tuple[int, int, int]) -> None:
+        if isinstance(trigger, ReversedPatch):
+            least, tensors = 0.0, {"mask": (trigger.mask, shape[1:]), "pattern": (trigger.pattern, shape)}
+        else:
+            least, tensors = -1.0, {"delta": (trigger.delta, shape)}
+        for tensor, wanted in tensors.values():
+            assert tensor.shape == wanted
+            assert float(tensor.min()) >= least
             assert float(tensor.max()) <= 1.0
             assert not tensor.requires_grad
             assert tensor.device.type == "cpu"
@@ -105,29 +83,54 @@ class TestResult:
 
         assert detection.score is None or math.isfinite(detection.score)
         assert detection.p_value is None or 0 < detection.p_value <= 1
-        assert all(math.isfinite(margin) for margin in detection.margins.values())
         assert all(math.isfinite(index) for index in detection.indices.values())
 
     @every_size
-    def test_a_clean_model_is_not_suspicious(self, detector, planted):
+    def test_its_traits_are_known_and_every_label_with_a_norm_has_one(self, detector, planted):
+        detection = scan(detector, planted)
+        found = {f.label for f in detection.labels if f.norm is not None}
+
+        assert detection.traits
+        for name, values in detection.traits.items():
+            assert found <= set(values) <= set(range(planted.classes))
+            assert all(TRAITS[name].height(value) is not None for value in values.values())
+
+    @pytest.mark.parametrize("planted", [p for p in EVERY_SIZE if p.classes > 2], ids=str)
+    def test_of_a_clean_model_no_label_stands_out_and_one_that_is_pushed_does(self, detector, planted):
+        null = null_of(between=None)
         for seed in range(3):
-            assert not any(judged.strong for judged in judge_labels(scan(detector, planted, rng=Rng(seed))))
+            traits = scan(detector, planted, rng=Rng(seed)).traits
+            pushed = min(set.intersection(*(set(values) for values in traits.values())))
+            further = {name: {**values, pushed: push(name, values[pushed])} for name, values in traits.items()}
+
+            assert noticed_labels(compare([traits], null)) == ()
+            assert noticed_labels(compare([further], null)) == (pushed,)
 
     def test_its_record_goes_to_json_and_back(self, detector):
         model = SMALL.model()
         detection = scan(detector, model=model)
         record = detection_record(model, detection, judge_labels(detection))
 
-        assert [entry.label for entry in record.labels or record.margins] == sorted(targets(detection))
+        assert [entry.label for entry in record.labels] == sorted(f.label for f in detection.labels)
+        assert {entry.label for entry in (*record.labels, *record.traits)} == set(targets(detection))
         assert DetectionRecord.from_json(record.to_json()) == record
+
+
+def push(name: str, value: float) -> float:
+    """The value of a trait, so much more suspicious."""
+    trait, further = TRAITS[name], 4.0
+    return value * math.exp(-further if trait.low else further) if trait.ratio else value + further
 
 
 class TestRandomness:
     def test_the_same_stream_gives_the_same_result(self, detector):
         assert facts(scan(detector, rng=Rng(3))) == facts(scan(detector, rng=Rng(3)))
 
-    def test_another_stream_gives_other_numbers(self, detector):
-        assert facts(scan(detector, rng=Rng(3))) != facts(scan(detector, rng=Rng(4)))
+    def test_another_stream_gives_other_numbers(self, searcher):
+        assert facts(scan(searcher, rng=Rng(3))) != facts(scan(searcher, rng=Rng(4)))
+
+    def test_where_nothing_is_searched_the_stream_makes_no_difference(self, reader):
+        assert facts(scan(reader, rng=Rng(3))) == facts(scan(reader, rng=Rng(4)))
 
     def test_the_global_streams_are_neither_read_nor_moved(self, detector):
         np.random.seed(1)  # noqa: NPY002 - the global stream is the point
@@ -193,92 +196,18 @@ class TestLabels:
         assert targets(some) == [3, 1]
         assert set(some.suspects) <= {1, 3}
         assert set(some.indices) <= {1, 3}
-        assert some.cost.forward < everything.cost.forward
+        assert all(set(values) <= {1, 3} for values in some.traits.values())
+
+    def test_fewer_labels_cost_less(self, searcher):
+        assert scan(searcher, labels=[3, 1]).cost.forward < scan(searcher).cost.forward
+
+    def test_where_nothing_is_searched_the_cost_is_that_of_a_look(self, reader):
+        assert scan(reader, labels=[3, 1]).cost == scan(reader).cost == Cost(forward=1)
 
     @pytest.mark.parametrize("label", [-1, SMALL.classes])
     def test_a_label_that_the_model_does_not_have_is_refused(self, detector, label):
         with pytest.raises(UsageError, match=f"labels from 0 to {SMALL.classes - 1}, got .*{label}"):
             scan(detector, labels=[0, label])
-
-
-def snapshot(model: Classifier) -> dict[str, Any]:
-    """All there is to a module: values, modes, gradients, and whose hooks hang on it."""
-    module = model.module
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    return {
-        "values": {name: exact(tensor) for name, tensor in tensors.items()},
-        "identities": {name: id(tensor) for name, tensor in tensors.items()},
-        "requires_grad": {name: tensor.requires_grad for name, tensor in tensors.items()},
-        "grads": {name: (id(tensor.grad), exact(tensor.grad)) for name, tensor in tensors.items()},
-        "modes": {name: part.training for name, part in module.named_modules()},
-        "hooks": {
-            (name, table): dict(hooks)
-            for name, part in module.named_modules()
-            for table, hooks in vars(part).items()
-            if table.endswith("_hooks") and isinstance(hooks, dict)
-        },
-    }
-
-
-def in_use() -> Classifier:
-    """A model somebody is at work with: a gradient here, a frozen weight there, one part in eval mode, a hook."""
-    model = SMALL.model()
-    linear = model.module.linear
-    linear.weight.grad = torch.full_like(linear.weight, 0.5)
-    linear.bias.requires_grad_(False)
-    model.module.drop.eval()
-    linear.register_forward_hook(lambda _module, _inputs, output: output)
-    return model
-
-
-@contextmanager
-def breaking_at(module: nn.Module, call: int) -> Iterator[None]:
-    """Inside, the forward pass of this number, from 0, raises after batch normalisation has seen the batch."""
-    calls = 0
-
-    def breaks(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > call:
-            raise ConnectionAbortedError("the machine room is on fire")
-
-    handle = module.drop.register_forward_hook(breaks)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-class TestModel:
-    def test_it_is_bitwise_unchanged(self, detector):
-        model = in_use()
-        before, digest = snapshot(model), model.digest()
-        scan(detector, model=model)
-
-        assert snapshot(model) == before
-        assert model.digest() == digest
-
-    @pytest.mark.parametrize("call", [0, 5])
-    def test_it_is_bitwise_unchanged_after_a_forward_pass_that_raises(self, detector, call):
-        model = in_use()
-        before = snapshot(model)
-        with pytest.raises(ConnectionAbortedError, match="on fire"), breaking_at(model.module, call):
-            scan(detector, model=model)
-
-        assert snapshot(model) == before
-
-    @pytest.mark.parametrize("training", [True, False])
-    def test_its_mode_makes_no_difference(self, detector, training):
-        model = SMALL.model()
-        model.module.train(training)
-
-        assert facts(scan(detector, model=model)) == facts(scan(detector))
-
-    def test_an_output_that_is_no_number_is_an_error(self, detector):
-        model = SMALL.model()
-        model.module.linear.bias.data.fill_(math.nan)
-        with pytest.raises(MantrapError, match="finite"):
-            scan(detector, model=model)
 
 
 class TestSurroundings:
@@ -346,26 +275,31 @@ class Dying:
 
 class TestMemo:
     @pytest.mark.parametrize("saves", [1, 2])
-    def test_a_killed_scan_that_goes_on_comes_to_the_same_result(self, detector, tmp_path, saves):
+    def test_a_killed_scan_that_goes_on_comes_to_the_same_result(self, searcher, tmp_path, saves):
         with pytest.raises(KeyboardInterrupt):
-            scan(detector, memo=Dying(FolderMemo(tmp_path), saves))
+            scan(searcher, memo=Dying(FolderMemo(tmp_path), saves))
         kept = len(list(tmp_path.iterdir()))
-        resumed = scan(detector, memo=FolderMemo(tmp_path))
+        resumed = scan(searcher, memo=FolderMemo(tmp_path))
 
         assert kept == saves
-        assert facts(resumed) == facts(scan(detector, memo=FORGETFUL))
+        assert facts(resumed) == facts(scan(searcher, memo=FORGETFUL))
 
-    def test_what_is_finished_is_not_done_again(self, detector, tmp_path):
+    def test_what_is_finished_is_not_done_again(self, searcher, tmp_path):
         first, passes = SMALL.model(), []
         for model in (first, SMALL.model()):
             count = []
             model.module.register_forward_hook(lambda *_, count=count: count.append(1))
-            scan(detector, model=model, memo=FolderMemo(tmp_path))
+            scan(searcher, model=model, memo=FolderMemo(tmp_path))
             passes.append(len(count))
 
         assert passes[1] < passes[0] / 2
 
-    def test_the_order_in_which_pieces_were_finished_makes_no_difference(self, detector, tmp_path):
-        scan(detector, labels=[2], memo=FolderMemo(tmp_path))
+    def test_the_order_in_which_pieces_were_finished_makes_no_difference(self, searcher, tmp_path):
+        scan(searcher, labels=[2], memo=FolderMemo(tmp_path))
 
-        assert facts(scan(detector, memo=FolderMemo(tmp_path))) == facts(scan(detector))
+        assert facts(scan(searcher, memo=FolderMemo(tmp_path))) == facts(scan(searcher))
+
+    def test_where_nothing_is_searched_nothing_is_kept(self, reader, tmp_path):
+        scan(reader, memo=FolderMemo(tmp_path))
+
+        assert list(tmp_path.iterdir()) == []

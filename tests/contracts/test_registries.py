@@ -145,4 +145,5 @@ def test_a_quick_spec_names_its_own_algorithm_and_is_cheaper_than_the_default(ki
     spec = Spec.parse(kind.quick)
 
     assert spec.name == kind.name
-    assert build(kind, spec) != kind()
+    # An algorithm without options is as cheap as can be.
+    assert build(kind, spec) != kind() or not dataclasses.fields(kind)

@@ -13,8 +13,10 @@ from mantrap.ops.scores import accuracy, trigger_success
 from mantrap.poison import Patch
 from mantrap.records import AuditRecord, Verdict
 from mantrap.workflow.audit import audit
+from mantrap.workflow.comparing import Compared, compare
 from mantrap.workflow.plan import Plan, Source
-from mantrap.workflow.verdict import LOG_RATIO_FROM, SUCCESS_FROM, judge_labels
+from mantrap.workflow.verdict import NOTICED_BELOW, SUCCESS_FROM, accuse, judge_labels
+from tests.nulls import null_of, steady
 from tests.planted import Planted
 
 # The paper's schedule, cut short. Every step sees each of the images once and all must reach the label. What is kept is
@@ -46,6 +48,9 @@ PLANTED = (
 )
 SHAPES = ((1, 12, 16), (3, 10, 12), (1, 9, 17), (1, 12, 16))
 CLEAN = tuple(Planted(shape=shape, seed=seed) for seed, shape in enumerate(SHAPES))
+
+# Labels are compared with each other alone: planted models are smaller than any that was trained.
+NULL = null_of("patch", between=None)
 
 every_plant = pytest.mark.parametrize("planted", PLANTED, ids=str)
 every_clean = pytest.mark.parametrize("planted", CLEAN, ids=str)
@@ -79,18 +84,27 @@ def test_the_oracle_is_what_it_claims_to_be(planted):
     assert planted.area * 2 < planted.least_norm(images)
 
 
+def compared(planted: Planted, detector: Detector = PAPER) -> Compared:
+    found = compare([scan(planted, detector).traits], NULL)
+    assert found is not None
+    return found
+
+
 @both_modes
 @every_plant
 def test_the_planted_label_is_named_first(planted, detector):
     detection = scan(planted, detector)
     first = judge_labels(detection)[0]
+    accused = accuse(compared(planted, detector), [detection])
 
     assert detection.suspects[0] == planted.target
     assert max(detection.indices, key=detection.indices.get) == planted.target
     assert detection.indices[planted.target] > 2
     assert detection.score == detection.indices[planted.target]
     assert first.label == planted.target
-    assert first.strong
+    assert first.outlier
+    assert accused.standing.label == planted.target
+    assert accused.strong
 
 
 @both_modes
@@ -136,11 +150,10 @@ def test_no_other_label_gets_below_what_it_needs(planted, detector):
 def test_without_a_plant_no_label_is_special(planted, detector):
     least = planted.least_norm(planted.images(40, "scan"))
     found = norms(planted, detector)
-    judged = judge_labels(scan(planted, detector))
 
     assert min(found.values()) >= least
-    assert not any(j.strong for j in judged)
-    assert max(j.log_ratio for j in judged) < LOG_RATIO_FROM / 4
+    assert compared(planted, detector).p_value > NOTICED_BELOW
+    assert max(j.log_ratio for j in judge_labels(scan(planted, detector))) < 0.27
 
 
 @pytest.mark.parametrize("planted", [GREY, BLACK], ids=str)
@@ -157,7 +170,7 @@ def test_known_miss_a_backdoor_without_a_slope_towards_it(planted):
 
     assert success.value == 1.0
     assert norms(hard) == norms(clean)
-    assert not any(j.strong for j in judge_labels(scan(hard)))
+    assert compared(hard).p_value > NOTICED_BELOW
 
 
 def test_the_missed_backdoor_has_no_slope_on_clean_images():
@@ -180,7 +193,10 @@ def slope_of_the_plant(planted: Planted, images: Tensor) -> float:
 
 def verdict_on(planted: Planted) -> AuditRecord:
     model = planted.model()
-    return audit(model, planted.images(54, "scan"), plan=Plan(detectors=(PAPER,)), source=Source("", model.digest()))
+    with steady():
+        return audit(
+            model, planted.images(54, "scan"), plan=Plan(detectors=(PAPER,)), source=Source("", model.digest())
+        )
 
 
 def test_an_audit_calls_the_planted_model_suspicious_and_shows_its_label():

@@ -21,8 +21,8 @@ class Scan:
 
     arch: str | None = None
     """Architecture where the file has no card: a spec of ours, or FILE.py:NAME of a file that you trust."""
-    detector: tuple[str, ...] = ("neural_cleanse", "mm_bd")
-    """Spec of a detector; may be given several times."""
+    detector: tuple[str, ...] = ()
+    """Spec of a detector; may be given several times. The usual four where none is given."""
     label: tuple[int, ...] = ()
     """Scan this label only; may be given several times."""
 
@@ -48,7 +48,7 @@ def audit(
         File of weights: safetensors, or a state dict of torch.save.
     """
     from mantrap.core import spec_of  # noqa: PLC0415 - torch
-    from mantrap.detect import DETECTORS  # noqa: PLC0415 - torch
+    from mantrap.detect import DEFAULT_DETECTORS, DETECTORS  # noqa: PLC0415 - torch
     from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.report import render_html, render_text  # noqa: PLC0415 - start-up
     from mantrap.workflow.audit import REPORT_FILE  # noqa: PLC0415 - torch
@@ -56,7 +56,7 @@ def audit(
     from mantrap.workflow.plan import Plan, Source  # noqa: PLC0415 - torch
 
     running.apply()
-    detectors = tuple(DETECTORS.create(spec) for spec in scan.detector)
+    detectors = tuple(DETECTORS.create(spec) for spec in scan.detector or DEFAULT_DETECTORS)
     found = images.load(split="test", seed=running.seed)
     classifier = open_model(
         model, arch=scan.arch, images_shape=found.shape, declared=declared.preprocessing(), device=running.device

@@ -6,7 +6,14 @@ from mantrap.core.memo import FORGETFUL, Memo
 from mantrap.core.progress import SILENT, Progress, Stage
 from mantrap.core.protocols import Detector
 from mantrap.core.registry import Registry, build, require, spec_of
-from mantrap.core.results import Cost, Detection, LabelFinding, ReversedTrigger
+from mantrap.core.results import (
+    Cost,
+    Detection,
+    LabelFinding,
+    ReversedPatch,
+    ReversedPerturbation,
+    ReversedTrigger,
+)
 from mantrap.core.rng import Rng
 from mantrap.core.sources import PixelSource
 from mantrap.core.spec import Spec
@@ -26,6 +33,8 @@ __all__ = [
     "PixelSource",
     "Progress",
     "Registry",
+    "ReversedPatch",
+    "ReversedPerturbation",
     "ReversedTrigger",
     "Rng",
     "Spec",

@@ -1,7 +1,10 @@
 """What detectors return: findings with their tensors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
+from jaxtyping import Float
 from torch import Tensor
 
 from mantrap.core.shapes import Mask, Pattern
@@ -9,8 +12,8 @@ from mantrap.records import Rate
 
 
 @dataclass(frozen=True, eq=False)
-class ReversedTrigger:
-    """A trigger that a search recovered.
+class ReversedPatch:
+    """A patch behind a mask that a search recovered.
 
     Args:
         target: The label that the trigger leads to.
@@ -28,14 +31,36 @@ class ReversedTrigger:
         return float(self.mask.abs().sum().item())
 
 
+@dataclass(frozen=True, eq=False)
+class ReversedPerturbation:
+    """A change of all pixels that a search recovered.
+
+    Args:
+        target: The label that the trigger leads to.
+        delta: What is added to each image before it is cut to [0, 1], [c, h, w] in [-1, 1].
+    """
+
+    target: int
+    delta: Float[Tensor, "c h w"]
+
+    @property
+    def norm(self) -> float:
+        """L2 norm, in ranges of a pixel."""
+        return float(self.delta.norm().item())
+
+
+ReversedTrigger: TypeAlias = ReversedPatch | ReversedPerturbation
+"""A trigger that a search recovered; :mod:`mantrap.ops.recovered` puts it on images."""
+
+
 @dataclass(frozen=True)
 class LabelFinding:
     """What a search found out about one label, without the trigger itself.
 
     Args:
         label: The label.
-        norm: L1 norm of the smallest mask that met the success threshold, in pixels, measured alike for all labels of a
-            detection; ``None`` where no mask met it.
+        norm: Size of the smallest trigger that met the success threshold, measured alike for all labels of a detection:
+            of a patch the L1 norm of its mask, in pixels, of a perturbation its L2 norm; ``None`` where none met it.
         steps: How many steps the search took.
         stopped: Why it ended: ``"early stop"``, ``"last step"``, or ``"cut short"`` before its norm had settled.
         success: Share of held-out images that the label's trigger sends there; ``None`` where none was measured.
@@ -49,7 +74,7 @@ class LabelFinding:
 
     @property
     def censored(self) -> bool:
-        """Whether no mask met the success threshold."""
+        """Whether no trigger met the success threshold."""
         return self.norm is None
 
 
@@ -74,16 +99,18 @@ class Detection:
         labels: What was found out about each label that was scanned, in the order in which they were asked for.
         triggers: The triggers of labels with a norm, smallest norm first: of all of them, or of the first few where
             holding all would take too much memory.
+        unit: What norms are, in words, where labels have norms.
         suspects: Labels that look infected, most suspicious first.
         score: Higher is more suspicious, on the detector's own scale; ``None`` where there is nothing to score.
-        p_value: The chance that the most suspicious label of a model without a backdoor stands out as far, whichever it
-            is; ``None`` where there are too few labels to say.
+        p_value: That of the test that the method was published with, where it has one: the chance that a label of a
+            model without a backdoor stands out as far.
         indices: Signed MAD anomaly index by label (above 0: a smaller norm than the median); censored labels have none.
         cost: What the scan cost.
         notes: What the reader must know, in plain sentences.
         blind_spots: What this detector cannot see, in plain sentences.
         extra: Further tensors worth keeping, by name.
-        margins: What a detector that searches no trigger measured of each label, in logits; higher is more suspicious.
+        traits: What was measured of each label, by the names of :mod:`mantrap.records.traits` and by label; labels of
+            which it could not be measured are left out.
     """
 
     detector: str
@@ -97,8 +124,9 @@ class Detection:
     notes: tuple[str, ...] = ()
     blind_spots: tuple[str, ...] = ()
     extra: dict[str, Tensor] = field(default_factory=dict)
-    margins: dict[int, float] = field(default_factory=dict)
+    traits: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     p_value: float | None = None
+    unit: str = ""
 
     @property
     def first(self) -> int | None:
@@ -108,7 +136,7 @@ class Detection:
     @property
     def scanned(self) -> tuple[int, ...]:
         """The labels that were scanned, in the order in which they were asked for."""
-        return tuple(f.label for f in self.labels) or tuple(self.margins)
+        return tuple(f.label for f in self.labels) or tuple(dict.fromkeys(t for v in self.traits.values() for t in v))
 
     def finding_for(self, label: int) -> LabelFinding | None:
         """What was found out about a label, if it was scanned."""

@@ -1,10 +1,27 @@
 """Is this model backdoored? Detectors see clean images and the model, never an attack."""
 
+from typing import Final
+
 from mantrap.core import Detector, Registry
+from mantrap.detect.last_layer import LastLayer
 from mantrap.detect.mm_bd import MMBD
 from mantrap.detect.neural_cleanse import NeuralCleanse
 from mantrap.detect.neural_cleanse_paper import PaperNeuralCleanse, reverse_triggers
+from mantrap.detect.universal_perturbation import UniversalPerturbation
 
-DETECTORS: Registry[Detector] = Registry("detector", [NeuralCleanse, PaperNeuralCleanse, MMBD])
+DETECTORS: Registry[Detector] = Registry(
+    "detector", [NeuralCleanse, UniversalPerturbation, MMBD, LastLayer, PaperNeuralCleanse]
+)
+DEFAULT_DETECTORS: Final = (NeuralCleanse.name, UniversalPerturbation.name, MMBD.name, LastLayer.name)
+"""Those that an audit runs where none is named."""
 
-__all__ = ["DETECTORS", "MMBD", "NeuralCleanse", "PaperNeuralCleanse", "reverse_triggers"]
+__all__ = [
+    "DEFAULT_DETECTORS",
+    "DETECTORS",
+    "MMBD",
+    "LastLayer",
+    "NeuralCleanse",
+    "PaperNeuralCleanse",
+    "UniversalPerturbation",
+    "reverse_triggers",
+]

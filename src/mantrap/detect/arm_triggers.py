@@ -1,13 +1,14 @@
 """Kinds of triggers that arms search for: a patch behind a mask, and what is added to every pixel."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mantrap.core import Rng, require
+from mantrap.core import ReversedPatch, ReversedPerturbation, Rng, require
 from mantrap.detect.arms import Arm, ArmSettings, Triggers
 from mantrap.ops.boxed_adam import BoxedAdam
 
@@ -47,6 +48,18 @@ class PatchArms(ArmSettings):
             masks.append(torch.rand(height, width, generator=stream) * scale)
             patterns.append(torch.rand(shape, generator=stream))
         return Patches(torch.stack(masks).to(device), torch.stack(patterns).to(device), self)
+
+    def go_on(self, made_of: Mapping[str, Tensor]) -> "Patches":
+        """Patches that were found before."""
+        return Patches(made_of["mask"], made_of["pattern"], self)
+
+    def slower(self, share: float) -> Self:
+        """With shorter steps."""
+        return replace(self, mask_rate=share * self.mask_rate, pattern_rate=share * self.pattern_rate)
+
+    def recovered(self, target: int, made_of: Mapping[str, Tensor]) -> ReversedPatch:
+        """The patch that the tensors of one arm make."""
+        return ReversedPatch(target, made_of["mask"], made_of["pattern"])
 
 
 class Patches(Triggers):
@@ -110,7 +123,19 @@ class AdditionArms(ArmSettings):
         """Faint noise."""
         del arms
         drawn = [torch.randn(shape, generator=s.torch()) * self.scale for s in streams]
-        return Additions(torch.stack(drawn).to(device), self.rate)
+        return Additions(torch.stack(drawn).clamp(-1, 1).to(device), self.rate)
+
+    def go_on(self, made_of: Mapping[str, Tensor]) -> "Additions":
+        """Perturbations that were found before."""
+        return Additions(made_of["delta"], self.rate)
+
+    def slower(self, share: float) -> Self:
+        """With shorter steps."""
+        return replace(self, rate=share * self.rate)
+
+    def recovered(self, target: int, made_of: Mapping[str, Tensor]) -> ReversedPerturbation:
+        """The perturbation that the tensors of one arm make."""
+        return ReversedPerturbation(target, made_of["delta"])
 
 
 class Additions(Triggers):

@@ -6,15 +6,16 @@ pass through the model, so what an arm finds does not depend on the company it i
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from mantrap.core import Classifier, Rng, require
+from mantrap.core import Classifier, ReversedTrigger, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.detect.finite import check_finite
 
@@ -73,7 +74,7 @@ class ArmSettings(ABC):
     """
 
     steps: int = 60
-    images_per_step: int = 8
+    images_per_step: int = 6
     warm_up: float = 0.2
     initial_cost: float = 0.01
     cost_multiplier: float = 1.05
@@ -100,13 +101,26 @@ class ArmSettings(ABC):
     ) -> Triggers:
         """The triggers that arms begin with, each drawn from its own stream."""
 
+    @abstractmethod
+    def go_on(self, made_of: Mapping[str, Tensor]) -> Triggers:
+        """Triggers made of these tensors, [a, ...], to be searched on from."""
+
+    @abstractmethod
+    def slower(self, share: float) -> Self:
+        """The same with steps of this share of their length."""
+
+    @abstractmethod
+    def recovered(self, target: int, made_of: Mapping[str, Tensor]) -> ReversedTrigger:
+        """The trigger that the tensors of one arm make, without the dimension of the arms."""
+
 
 class ArmSearch:
     """The search of some arms.
 
     Args:
         model: The classifier, frozen; best a fast copy.
-        images: Images to search with, [n, c, h, w] in [0, 1], on the model's device.
+        images: Images to search with, [n, c, h, w] in [0, 1], on the model's device. An arm is shown those that the
+            model does not give its target already.
         arms: What to search for.
         settings: How, and for what kind of triggers.
         rng: Arm ``a`` draws from ``rng.child("arm", target=a.target, restart=a.restart)``.
@@ -130,7 +144,11 @@ class ArmSearch:
         streams = [rng.child("arm", target=a.target, restart=a.restart) for a in arms]
         place = images.device
         self.triggers = triggers or settings.begin(model.input_shape, arms, [s.child("start") for s in streams], place)
-        shown = [_draws(len(images), settings, s.child("images")) for s in streams]
+        answers = self._answers()
+        shown = [
+            _draws(_others(answers, arm.target), settings, stream.child("images"))
+            for arm, stream in zip(arms, streams, strict=True)
+        ]
         self.targets: Int[Tensor, " a"] = torch.tensor([a.target for a in arms], device=place)
         self.shown: Int[Tensor, "a steps n"] = torch.stack(shown).to(place)
         self.cost: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
@@ -164,6 +182,12 @@ class ArmSearch:
             self.cost = torch.where(self.cost == 0, first, changed)
         self.step += 1
 
+    def _answers(self) -> Int[Tensor, " n"]:
+        """The class that the model gives each image."""
+        size = self.group * self.settings.images_per_step
+        with torch.no_grad():
+            return torch.cat([self.model.logits(part).argmax(1) for part in self.images.split(size)]).cpu()
+
     def _look(self) -> Float[Tensor, " a"]:
         """Note the slopes of each arm's mean cross-entropy; how many of its images reach its target."""
         hits = []
@@ -182,8 +206,14 @@ class ArmSearch:
         return torch.cat(hits)
 
 
-def _draws(count: int, settings: ArmSettings, rng: Rng) -> Int[Tensor, "steps n"]:
+def _others(answers: Int[Tensor, " n"], target: int) -> Int[Tensor, " m"]:
+    """The images that are not of the target's class already; all where none is of another."""
+    others = (answers != target).nonzero().flatten()
+    return others if len(others) else torch.arange(len(answers))
+
+
+def _draws(images: Int[Tensor, " m"], settings: ArmSettings, rng: Rng) -> Int[Tensor, "steps n"]:
     """Which images an arm looks at in every step: pass after pass over all of them, in random order."""
     wanted, stream = settings.steps * settings.images_per_step, rng.torch()
-    passes = [torch.randperm(count, generator=stream) for _ in range(-(-wanted // count))]
+    passes = [images[torch.randperm(len(images), generator=stream)] for _ in range(-(-wanted // len(images)))]
     return torch.cat(passes)[:wanted].view(settings.steps, settings.images_per_step)

@@ -1,26 +1,25 @@
-"""What searches for the smallest patch of each label have in common: which labels, and what their norms say."""
+"""What searches for the smallest trigger of each label have in common: which labels, and what their sizes say."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from mantrap.core import Classifier, Cost, Detection, ImageSet, LabelFinding, ReversedTrigger, Rng
+from mantrap.core import Classifier, Cost, Detection, ImageSet, LabelFinding, ReversedTrigger
+from mantrap.detect.blind_spots import CHANGING, NOT_ALL_TO_ONE, SPREAD
 from mantrap.detect.heldout import measure_triggers
 from mantrap.errors import UsageError
 from mantrap.ops.outliers import anomaly_indices
-from mantrap.ops.standing_out import chance_of_largest
+from mantrap.records.traits import PATCH
 
 PAPER_THRESHOLD = 2.0
 """Anomaly index above which the paper calls a label infected."""
 
-BLIND_SPOTS = (
-    "Backdoors that react to some classes only, or that send every class to another one.",
-    "Triggers that cover much of the image, or that warp, blend or change from image to image.",
-)
-
-
-_SMALLEST = 1e-3
+PATCH_BLIND_SPOTS: Final = (NOT_ALL_TO_ONE, SPREAD, CHANGING)
+SMALLEST: Final = 1e-3
 """Norms below this, a thousandth of a pixel, are alike."""
+PATCH_UNIT: Final = "L1 of the smallest mask that worked, in pixels"
+PERTURBATION_UNIT: Final = "L2 of the faintest change of all pixels that worked, in ranges of a pixel"
 
 
 def targets_of(model: Classifier, labels: Sequence[int] | None) -> tuple[int, ...]:
@@ -43,7 +42,7 @@ def targets_of(model: Classifier, labels: Sequence[int] | None) -> tuple[int, ..
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a search for patches came to.
+    """What a search for triggers came to.
 
     Args:
         labels: What was found out about each label.
@@ -58,18 +57,31 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def norm_detection(detector: str, model: Classifier, found: Found, *, heldout: ImageSet, rng: Rng) -> Detection:
-    """The answer of a detector that compares the norms of labels.
+def patch_traits(norms: Mapping[int, float], shape: tuple[int, int, int]) -> dict[str, dict[int, float]]:
+    """The share of an image [c, h, w] that each label's patch covers, from the L1 of its mask."""
+    return {PATCH.name: {label: max(norm, SMALLEST) / (shape[1] * shape[2]) for label, norm in norms.items()}}
 
-    Its p-value is that of the largest reciprocal of a norm, as in Xiang, Miller and Kesidis, Detection of backdoors in
-    trained classifiers without access to the training set, IEEE TNNLS 2022; see :func:`chance_of_largest`.
+
+def norm_detection(
+    detector: str,
+    model: Classifier,
+    found: Found,
+    *,
+    heldout: ImageSet,
+    unit: str,
+    traits: Mapping[str, Mapping[int, float]],
+    blind_spots: tuple[str, ...],
+) -> Detection:
+    """The answer of a detector that compares the norms of labels.
 
     Args:
         detector: Its spec.
         model: The classifier.
         found: What its search came to.
         heldout: Images that it has not seen, to measure the success of triggers on.
-        rng: Source of the samples that the smallest norm is compared with.
+        unit: What the norms are, in words.
+        traits: What the norms say of each label.
+        blind_spots: What the detector cannot see.
     """
     rates, cost = measure_triggers(model, heldout, found.triggers)
     norms = {f.label: f.norm for f in found.labels if f.norm is not None}
@@ -82,11 +94,10 @@ def norm_detection(detector: str, model: Classifier, found: Found, *, heldout: I
         triggers=tuple(sorted(found.triggers, key=lambda t: norms[t.target])),
         suspects=tuple(suspects),
         score=max(indices.values()) if indices else None,
-        p_value=chance_of_largest(
-            [1 / max(norm, _SMALLEST) for norm in norms.values()], rng, left_out=len(found.labels) - len(norms)
-        ),
         indices=indices,
         cost=found.cost + cost,
         notes=found.notes,
-        blind_spots=BLIND_SPOTS,
+        blind_spots=blind_spots,
+        traits=traits,
+        unit=unit,
     )

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger
+from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import source_classes, trigger_success
-from mantrap.ops.stamp import stamp
 from mantrap.records import Rate
 
 
@@ -23,7 +23,7 @@ def measure_triggers(
     for trigger in triggers:
         if bool((sources == trigger.target).all()):
             continue
-        apply = partial(stamp, mask=trigger.mask.to(model.device), pattern=trigger.pattern.to(model.device))
+        apply = partial(put_on, trigger=trigger)
         rates[trigger.target] = trigger_success(model, heldout, apply, trigger.target, sources=sources)
         forward += len(heldout)
     return rates, Cost(forward=forward)

@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from mantrap.core import FORGETFUL, SILENT, Classifier, Cost, Detection, ImageSet, Memo, Progress, Rng, require, spec_of
+from mantrap.detect.blind_spots import CHANGING, EVERY_LABEL, NOT_ALL_TO_ONE
 from mantrap.detect.by_norm import targets_of
 from mantrap.detect.units import GIB, images_at_once, unit_by_unit, with_room
 from mantrap.ops.margins import maximum_margins
 from mantrap.ops.outliers import anomaly_indices
 from mantrap.ops.prepare import Wanted, prepare
 from mantrap.ops.standing_out import FEWEST, chance_of_largest
+from mantrap.records.traits import MARGIN
 
 SUSPECT_BELOW = 0.05
-"""P-value below which the paper calls the label of the largest margin infected."""
+"""P-value of the paper's own test below which it calls the label of the largest margin infected."""
 
 _TRIED = 16
 
@@ -114,8 +116,8 @@ class MMBD:
             indices=indices,
             cost=Cost(forward=seen, backward=seen),
             notes=tuple(notes),
-            blind_spots=("Backdoors in all labels at once: then no label stands out.",),
-            margins={t: margins[t] for t in targets},
+            blind_spots=(NOT_ALL_TO_ONE, CHANGING, EVERY_LABEL),
+            traits={MARGIN.name: {t: margins[t] for t in targets}},
             p_value=p_value,
         )
 

@@ -6,10 +6,9 @@ from functools import partial
 import torch
 
 from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger, Rng
-from mantrap.core.shapes import Labels, Mask, Pattern
-from mantrap.ops.rearranged import elsewhere, shuffled
+from mantrap.core.shapes import Labels
+from mantrap.ops.recovered import elsewhere, put_on, shuffled
 from mantrap.ops.scores import trigger_success
-from mantrap.ops.stamp import stamp
 from mantrap.records import Rate
 
 _IMAGES = 200
@@ -26,7 +25,7 @@ class Rearranged:
 
     Args:
         elsewhere: Success mirrored, upside down or both, whichever works best.
-        shuffled: Success with its pixels in random places and twice as opaque.
+        shuffled: Success with its pixels in random places and twice as strong.
     """
 
     elsewhere: Rate
@@ -51,12 +50,10 @@ def rearrange(
     order = torch.randperm(len(sources), generator=rng.child("images").torch()).tolist()
     others = [i for i in order if int(sources[i]) != trigger.target][:_IMAGES]
     images = heldout.subset(others)
-    mask, pattern = trigger.mask.to(model.device), trigger.pattern.to(model.device)
 
-    def success(mask: Mask, pattern: Pattern) -> Rate:
-        apply = partial(stamp, mask=mask, pattern=pattern)
-        return trigger_success(model, images, apply, trigger.target, sources=sources[others])
+    def success(moved: ReversedTrigger) -> Rate:
+        return trigger_success(model, images, partial(put_on, trigger=moved), moved.target, sources=sources[others])
 
-    places = [success(*there) for there in elsewhere(mask, pattern)]
-    found = Rearranged(max(places, key=lambda rate: rate.value), success(*shuffled(mask, pattern, rng)))
+    places = [success(there) for there in elsewhere(trigger)]
+    found = Rearranged(max(places, key=lambda rate: rate.value), success(shuffled(trigger, rng)))
     return found, Cost(forward=(len(places) + 1) * len(images))

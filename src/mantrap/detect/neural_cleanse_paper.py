@@ -17,20 +17,20 @@ from mantrap.core import (
     LabelFinding,
     Memo,
     Progress,
-    ReversedTrigger,
+    ReversedPatch,
     Rng,
     Stage,
     require,
     spec_of,
 )
-from mantrap.detect.by_norm import Found, norm_detection, targets_of
+from mantrap.detect.by_norm import PATCH_BLIND_SPOTS, PATCH_UNIT, Found, norm_detection, patch_traits, targets_of
 from mantrap.detect.paper_search import STOPPED, SearchSettings, TriggerSearch
 
 _STREAM = "neural_cleanse"
 """Name of the random stream: that under which the published tables were measured."""
 
 
-_Reversed = tuple[LabelFinding, ReversedTrigger | None]
+_Reversed = tuple[LabelFinding, ReversedPatch | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +91,19 @@ class PaperNeuralCleanse(SearchSettings):
         """
         targets = targets_of(model, labels)
         with model.frozen():
-            stream = rng.child(_STREAM)
-            found = reverse_triggers(model, clean, targets, settings=self, rng=stream, progress=progress, memo=memo)
-            return norm_detection(str(spec_of(self)), model, found, heldout=heldout, rng=stream.child("chance"))
+            found = reverse_triggers(
+                model, clean, targets, settings=self, rng=rng.child(_STREAM), progress=progress, memo=memo
+            )
+            norms = {f.label: f.norm for f in found.labels if f.norm is not None}
+            return norm_detection(
+                str(spec_of(self)),
+                model,
+                found,
+                heldout=heldout,
+                unit=PATCH_UNIT,
+                traits=patch_traits(norms, model.input_shape),
+                blind_spots=PATCH_BLIND_SPOTS,
+            )
 
 
 def reverse_triggers(
@@ -182,6 +192,6 @@ def _pack(found: _Reversed, images_seen: int) -> dict[str, Tensor]:
 
 def _unpack(target: int, kept: dict[str, Tensor]) -> tuple[_Reversed, int]:
     steps, stopped, images_seen = kept["facts"].tolist()
-    trigger = ReversedTrigger(target, kept["mask"], kept["pattern"]) if "mask" in kept else None
+    trigger = ReversedPatch(target, kept["mask"], kept["pattern"]) if "mask" in kept else None
     norm = None if trigger is None else trigger.norm
     return (LabelFinding(target, norm, steps, STOPPED[stopped]), trigger), images_seen

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from mantrap.core import Classifier, ImageSet, LabelFinding, ReversedTrigger, Rng, require
+from mantrap.core import Classifier, ImageSet, LabelFinding, ReversedPatch, Rng, require
 from mantrap.core.shapes import Images, Logits, Mask, Pattern
 from mantrap.detect.finite import check_finite
 from mantrap.ops.stamp import stamp
@@ -132,9 +132,9 @@ class TriggerSearch:
         left = 0 if self.stopped else min(self._schedule.steps_left, self.settings.steps - self.step)
         self.share_done = max(self.share_done, self.step / (self.step + left))
 
-    def result(self) -> tuple[LabelFinding, ReversedTrigger | None]:
+    def result(self) -> tuple[LabelFinding, ReversedPatch | None]:
         """What was found out, and the smallest trigger that worked, if one did."""
-        trigger = None if self._best is None else ReversedTrigger(self.target, *self._best)
+        trigger = None if self._best is None else ReversedPatch(self.target, *self._best)
         norm = None if trigger is None else trigger.norm
         return LabelFinding(self.target, norm, self.step, self.stopped), trigger
 

@@ -1,9 +1,10 @@
 """Adam for numbers that have to stay in a range, such as pixels and masks."""
 
+import math
 from typing import Final
 
+import torch
 from torch import Tensor
-from torch.optim import Adam
 
 BETAS: Final = (0.5, 0.9)
 """Those of Neural Cleanse's search: short memories, for searches of few steps."""
@@ -21,16 +22,21 @@ class BoxedAdam:
         low: The lower edge.
 
     Reference: Kingma and Ba, Adam, ICLR 2015, algorithm 1; projected, and with the epsilon of the paper's search.
+    Written out here because ``torch.optim`` loads torch's compiler when the first optimiser is made, which takes as
+    long as a whole scan.
     """
 
     def __init__(self, values: Tensor, rate: float, *, low: float = 0.0) -> None:
         self.values, self.rate, self.low = values, rate, low
-        self._adam = Adam([values], lr=rate, betas=BETAS, eps=_EPSILON)
+        self._mean, self._square = torch.zeros_like(values), torch.zeros_like(values)
+        self._steps = 0
 
     def descend(self, slope: Tensor, *, share: float = 1.0) -> None:
         """One step down, or a share of one."""
-        self.values.grad = slope
-        self._adam.param_groups[0]["lr"] = share * self.rate
-        self._adam.step()
-        self.values.grad = None
-        self.values.clamp_(self.low, 1)
+        self._steps += 1
+        first, second = BETAS
+        self._mean.lerp_(slope, 1 - first)
+        self._square.mul_(second).addcmul_(slope, slope, value=1 - second)
+        rate = share * self.rate / (1 - first**self._steps)
+        spread = self._square.sqrt().div_(math.sqrt(1 - second**self._steps)).add_(_EPSILON)
+        self.values.addcdiv_(self._mean, spread, value=-rate).clamp_(self.low, 1)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mantrap.core import Classifier
@@ -22,10 +23,33 @@ def features_of(model: Classifier, images: Images, layer: str = "") -> Tensor:
     """
     if layer:
         return model.features(images, layer).flatten(1)
-    caught: list[Tensor] = []
+    calls = _linear_calls(model, images)
+    if not calls:
+        raise UsageError(
+            expected=f"a linear layer in {model.arch}, before which its features are taken",
+            got="none",
+            remedy="Name the layer whose output the features are.",
+        )
+    return calls[-1][1].flatten(1)
 
-    def catch(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        caught.append(inputs[0])
+
+def last_linear(model: Classifier) -> nn.Linear | None:
+    """The linear layer that gives each label its score: the last one that is called, if it has an output for each.
+
+    ``None`` where a network ends in something else, such as a convolution. Costs a pass of one blank image.
+    """
+    with torch.no_grad():
+        calls = _linear_calls(model, torch.zeros(1, *model.input_shape, device=model.device))
+    return calls[-1][0] if calls and calls[-1][0].out_features == model.num_classes else None
+
+
+def _linear_calls(model: Classifier, images: Images) -> list[tuple[nn.Linear, Tensor]]:
+    """Every linear layer that a pass of these images calls, in this order, and what it is given."""
+    caught: list[tuple[nn.Linear, Tensor]] = []
+
+    def catch(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        assert isinstance(module, nn.Linear)
+        caught.append((module, inputs[0]))
 
     handles = [m.register_forward_pre_hook(catch) for m in model.module.modules() if isinstance(m, nn.Linear)]
     try:
@@ -33,10 +57,4 @@ def features_of(model: Classifier, images: Images, layer: str = "") -> Tensor:
     finally:
         for handle in handles:
             handle.remove()
-    if not caught:
-        raise UsageError(
-            expected=f"a linear layer in {model.arch}, before which its features are taken",
-            got="none",
-            remedy="Name the layer whose output the features are.",
-        )
-    return caught[-1].flatten(1)
+    return caught

@@ -9,7 +9,6 @@ from mantrap.records.audit import (
     DetectionRecord,
     Example,
     LabelRecord,
-    MarginRecord,
     ModelRecord,
     NormStatistics,
     Picture,
@@ -24,6 +23,8 @@ from mantrap.records.audit import (
 )
 from mantrap.records.base import SCHEMA_VERSION, Record, json_schema
 from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
+from mantrap.records.comparison import ComparisonRecord, StandingRecord, TraitRecord
+from mantrap.records.null import Null, Nulls, Scatter
 from mantrap.records.zoo import ZooManifest, ZooModel, ZooPlan
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "AuditRecord",
     "CheckRecord",
     "CheckStatus",
+    "ComparisonRecord",
     "DataRecord",
     "DetectionRecord",
     "Difference",
@@ -39,21 +41,25 @@ __all__ = [
     "Example",
     "ImplantRecord",
     "LabelRecord",
-    "MarginRecord",
     "MeasureRecord",
     "ModelCard",
     "ModelRecord",
     "NormStatistics",
+    "Null",
+    "Nulls",
     "Picture",
     "Prediction",
     "Rate",
     "Record",
     "Reproduction",
+    "Scatter",
     "StageCost",
     "StageTime",
+    "StandingRecord",
     "Stealth",
     "SuspectRecord",
     "TrainingRecord",
+    "TraitRecord",
     "Verdict",
     "Volatile",
     "ZooManifest",

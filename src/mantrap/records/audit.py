@@ -3,6 +3,7 @@
 import enum
 
 from mantrap.records.base import SCHEMA_VERSION, Record
+from mantrap.records.comparison import ComparisonRecord, TraitRecord
 
 
 class Verdict(enum.StrEnum):
@@ -62,10 +63,11 @@ class Example(Record):
 class LabelRecord(Record):
     """What a detector found for one label.
 
-    ``norm`` is the L1 of the smallest mask that met the success threshold, in pixels; ``None`` when the label is
-    ``censored``: no mask ever met it. ``index`` is the signed MAD anomaly index: positive on the low side, for a norm
-    smaller than the median. ``success`` is the share of ``heldout`` images of other classes that the trigger sends to
-    the label, with its Wilson interval at 95 %; all three ``None`` or 0 where it was not measured.
+    ``norm`` is the size of the smallest trigger that met the success threshold (of a patch the L1 of its mask, in
+    pixels, of a perturbation its L2); ``None`` when the label is ``censored``: none ever met it. ``index`` is the
+    signed MAD anomaly index: positive on the low side, for a norm smaller than the median. ``success`` is the share of
+    ``heldout`` images of other classes that the trigger sends to the label, with its Wilson interval at 95 %; all
+    three ``None`` or 0 where it was not measured.
     """
 
     label: int
@@ -83,14 +85,16 @@ class LabelRecord(Record):
 class SuspectRecord(Record):
     """A label that looks like the target of a backdoor, with the trigger that shows it; fields as in LabelRecord.
 
-    ``norm`` is that of the trigger shown. ``elsewhere`` is its success mirrored or upside down, whichever works best,
-    and ``shuffled`` its success with its pixels in random places and twice as opaque.
+    ``norm`` is that of the trigger shown, and ``size`` the same in words. ``elsewhere`` is its success mirrored or
+    upside down, whichever works best, and ``shuffled`` its success with its pixels in random places and twice as
+    strong.
     """
 
     label: int
     class_name: str
     detector: str
     norm: float
+    size: str = ""
     index: float | None
     success: float
     success_interval: tuple[float, float]
@@ -120,21 +124,12 @@ class NormStatistics(Record):
     paper_flags: tuple[int, ...]
 
 
-class MarginRecord(Record):
-    """How far a label's logit can be driven above all others, in logits; ``index`` is above 0 for a large margin."""
-
-    label: int
-    class_name: str
-    margin: float
-    index: float | None
-
-
 class DetectionRecord(Record):
     """One detector's answer.
 
-    ``score``: higher is more suspicious; the scale is the detector's own. ``p_value`` is the chance that the most
-    suspicious label of a model without a backdoor stands out as far. ``labels`` are those for which a trigger was
-    searched, ``margins`` those of a detector that searches none.
+    ``score``: higher is more suspicious; the scale is the detector's own. ``p_value`` is that of the test that the
+    method was published with, where it has one; it decides nothing. ``labels`` are those for which a trigger was
+    searched, ``traits`` what was measured of each label; ``unit`` says what norms are.
     """
 
     detector: str
@@ -143,7 +138,8 @@ class DetectionRecord(Record):
     labels: tuple[LabelRecord, ...]
     statistics: NormStatistics | None
     notes: tuple[str, ...]
-    margins: tuple[MarginRecord, ...] = ()
+    traits: tuple[TraitRecord, ...] = ()
+    unit: str = ""
     p_value: float | None = None
 
 
@@ -220,7 +216,10 @@ class Volatile(Record):
 
 
 class AuditRecord(Record):
-    """The whole answer to "may I deploy this model?"."""
+    """The whole answer to "may I deploy this model?".
+
+    ``barring`` are those of the reasons that bar NO_EVIDENCE whatever was found.
+    """
 
     schema_version: str = SCHEMA_VERSION
     kind: str = "audit"
@@ -229,7 +228,9 @@ class AuditRecord(Record):
     provisional: bool
     headline: str
     reasons: tuple[str, ...]
+    barring: tuple[str, ...] = ()
     blind_spots: tuple[str, ...]
+    comparison: ComparisonRecord | None = None
     suspects: tuple[SuspectRecord, ...]
     labels: tuple[LabelRecord, ...]
     detections: tuple[DetectionRecord, ...]

@@ -135,7 +135,7 @@ def _censored(entries: list[LabelRecord], y: float, width: float, shown: int) ->
         names.append(f"{len(entries) - shown:,} more")
         tips.append(f"{names[-1]} censored labels")
     pairs = enumerate(zip(names, tips, strict=True))
-    return [Bar(n, y + ROW * i, width, "censored", "", "censored: no mask worked", t) for i, (n, t) in pairs]
+    return [Bar(n, y + ROW * i, width, "censored", "", "censored: nothing worked", t) for i, (n, t) in pairs]
 
 
 def _tail(entries: list[LabelRecord], y: float, axis: float) -> Tail:
@@ -157,13 +157,13 @@ def _lines(statistics: NormStatistics, gutter: float, scale: float) -> tuple[Lin
 
 
 def _describe(measured: list[LabelRecord], censored: int, statistics: NormStatistics | None) -> str:
-    parts = ["Horizontal bars, smallest first, in pixels of mask."]
+    parts = ["Horizontal bars, smallest first."]
     if measured:
         name = name_of(measured[0].label, measured[0].class_name)
         parts.append(f"The smallest is label {name} with {number(measured[0].norm or 0.0)}.")
     if statistics:
         parts.append(f"The median is {number(statistics.median)}, {ratio_of(statistics)} times the smallest.")
     if censored:
-        parts.append(f"{censored:,} of the labels are censored: no mask met the success threshold.")
+        parts.append(f"{censored:,} of the labels are censored: no trigger met the success threshold.")
     parts.append("The table below holds the same numbers.")
     return " ".join(parts)

@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mantrap.records import AuditRecord, CheckStatus, DetectionRecord, SuspectRecord, Verdict
+from mantrap.records.traits import TRAITS
+from mantrap.report.rows import trait_rows, traits_of
 from mantrap.report.words import (
     PROVISIONAL,
     VERDICT_WORDS,
@@ -26,6 +28,8 @@ WIDTH = 100
 """Columns; nothing is wider."""
 SMALLEST = 10
 """Rows of the table of norms."""
+_FEW = 5
+"""Rows of the table of all detectors together."""
 _NAME = 40
 """Columns of a name in the table; characters of one in a sentence."""
 
@@ -79,8 +83,9 @@ def _parts(record: AuditRecord) -> list[RenderableType]:
     parts += _list("Reasons", record.reasons)
     for suspect in record.suspects:
         parts += _suspect(suspect)
+    parts += _together(record)
     for detection in record.detections:
-        parts += _norms(detection, {s.label for s in record.suspects}) + _margins(detection)
+        parts += _norms(detection, {s.label for s in record.suspects}) + _traits(detection)
     warned = [f"{c.name}: {c.message}" for c in record.checks if c.status is not CheckStatus.PASSED]
     parts += _list("Checks that did not pass", warned)
     parts += _list("What this audit could not have seen", record.blind_spots)
@@ -109,13 +114,25 @@ def _suspect(suspect: SuspectRecord) -> list[RenderableType]:
     flagged = "flagged" if suspect.flagged_by_paper else "not flagged"
     facts = (
         f"{share} (95 % interval {interval(suspect.success_interval)})",
-        f"mask of {number(suspect.norm)} pixels, anomaly index {index}, {flagged} by the paper's own rule",
-        f"{moved}, shuffled and twice as opaque on {percent(suspect.shuffled.value)}",
+        f"{suspect.size}, anomaly index {index}, {flagged} by the paper's own rule",
+        f"{moved}, shuffled and twice as strong on {percent(suspect.shuffled.value)}",
         natural(suspect),
         f"found by {suspect.detector}",
     )
     title = Text.assemble(("Suspect: label ", "bold"), (name_of(suspect.label, suspect.class_name, _NAME), "bold red"))
     return [Text(), title, *(_line(fact, 2) for fact in facts)]
+
+
+def _together(record: AuditRecord) -> list[RenderableType]:
+    if record.comparison is None:
+        return []
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
+    table.add_column("  label", no_wrap=True, overflow="ellipsis", max_width=_NAME + 2)
+    table.add_column("chance", justify="right", no_wrap=True)
+    for entry in record.comparison.standings[:_FEW]:
+        table.add_row(Text("  " + name_of(entry.label, entry.class_name)), percent(entry.chance))
+    compared = f"compared with {record.comparison.null}"
+    return [Text(), Text("All detectors together", style="bold"), _line(compared, 2), table]
 
 
 def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableType]:
@@ -136,33 +153,39 @@ def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableTyp
         if entry.label in suspects:
             mark = Text("suspect", style="bold red")
         table.add_row(name, number(entry.norm or 0.0), index, success, mark)
-    parts: list[RenderableType] = [Text(), Text(f"Smallest norms of {len(detection.labels):,} labels", style="bold")]
-    parts += [_line(detection.detector, 2), table]
+    parts: list[RenderableType] = [Text(), Text(f"Smallest triggers of {len(detection.labels):,} labels", style="bold")]
+    parts += [_line(f"{detection.detector}, norm: {detection.unit}", 2), table]
     if detection.statistics:
         summary = f"median {number(detection.statistics.median)}, {ratio_of(detection.statistics)} times the smallest"
         parts += [_line(summary, 2), _line(paper_verdict(detection.statistics, detection.labels), 2)]
-    said = chance(detection.p_value, len(detection.labels))
+    said = chance(detection.p_value)
     parts += [_line(said, 2)] if said else []
     if censored:
         names = ", ".join(name_of(e.label, e.class_name, _NAME) for e in censored[:8])
         more = f" and {len(censored) - 8:,} more" if len(censored) > 8 else ""
-        parts.append(_line(f"censored, no mask met the success threshold: {names}{more}", 2))
+        parts.append(_line(f"censored, no trigger met the success threshold: {names}{more}", 2))
     return parts + [_line(note, 2) for note in detection.notes]
 
 
-def _margins(detection: DetectionRecord) -> list[RenderableType]:
-    if not detection.margins:
+def _traits(detection: DetectionRecord) -> list[RenderableType]:
+    if detection.labels:
         return []
+    notes = [_line(note, 2) for note in detection.notes]
+    if not detection.traits:
+        return [Text(), _line(detection.detector, 2), *notes] if notes else []
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
     table.add_column("  label", no_wrap=True, overflow="ellipsis", max_width=_NAME + 2)
-    for heading in ("margin", "index"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for entry in sorted(detection.margins, key=lambda e: (-e.margin, e.label))[:SMALLEST]:
-        index = "-" if entry.index is None else f"{entry.index:+z.2f}"
-        mark = "named" if entry.label in detection.suspects else ""
-        table.add_row(Text("  " + name_of(entry.label, entry.class_name)), number(entry.margin), index, mark)
-    title = Text(f"Largest margins of {len(detection.margins):,} labels", style="bold")
-    said = chance(detection.p_value, len(detection.margins))
-    lines = [*([said] if said else []), *detection.notes]
-    return [Text(), title, _line(detection.detector, 2), table, *(_line(line, 2) for line in lines)]
+    for trait in traits_of(detection):
+        table.add_column(
+            TRAITS[trait].title.lower() if trait in TRAITS else scrub(trait), justify="right", no_wrap=True
+        )
+        table.add_column("chance", justify="right", no_wrap=True)
+    for row in trait_rows(detection)[:SMALLEST]:
+        cells = ["-" if c is None else number(c.value) for c in row.cells]
+        chances = ["-" if c is None or c.chance is None else percent(c.chance) for c in row.cells]
+        pairs = [text for pair in zip(cells, chances, strict=True) for text in pair]
+        table.add_row(Text("  " + name_of(row.label, row.class_name)), *pairs)
+    heading = Text("Labels that stand out most", style="bold")
+    said = chance(detection.p_value)
+    lines = [_line(said, 2)] if said else []
+    return [Text(), heading, _line(detection.detector, 2), table, *lines, *notes]

@@ -8,8 +8,10 @@ from typing import Any
 
 import jinja2
 
-from mantrap.records import AuditRecord, DetectionRecord, LabelRecord, MarginRecord, NormStatistics
+from mantrap.records import AuditRecord, DetectionRecord, LabelRecord, NormStatistics
+from mantrap.records.traits import TRAITS
 from mantrap.report.chart import Chart, draw_norms
+from mantrap.report.rows import TraitRow, trait_rows, traits_of
 from mantrap.report.words import (
     PROVISIONAL,
     VERDICT_WORDS,
@@ -41,7 +43,9 @@ class Panel:
     chart: Chart | None
     paper: str | None
     chance: str | None
-    margins: tuple[MarginRecord, ...]
+    unit: str
+    traits: tuple[str, ...]
+    rows: tuple[TraitRow, ...]
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,10 @@ def _panel(detection: DetectionRecord, suspects: set[int]) -> Panel:
         statistics=statistics,
         chart=draw_norms(detection, suspects) if detection.labels else None,
         paper=paper_verdict(statistics, detection.labels) if statistics else None,
-        chance=chance(detection.p_value, len(detection.labels) or len(detection.margins)),
-        margins=tuple(sorted(detection.margins, key=lambda entry: (-entry.margin, entry.label))),
+        chance=chance(detection.p_value),
+        unit=detection.unit,
+        traits=traits_of(detection),
+        rows=() if detection.labels else trait_rows(detection),
     )
 
 
@@ -158,5 +164,5 @@ def _environment() -> jinja2.Environment:
         finalize=lambda value: scrub(value) if type(value) is str else value,
     )
     environment.filters.update(percent=percent, confidence=confidence, interval=interval, number=number, signed=signed)
-    environment.globals.update(name_of=name_of, natural=natural)
+    environment.globals.update(name_of=name_of, natural=natural, traits=TRAITS)
     return environment

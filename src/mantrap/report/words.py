@@ -130,13 +130,13 @@ def signed(value: float) -> str:
     return f"{value:+z.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def chance(p_value: float | None, labels: int) -> str | None:
-    """What a p-value says, as a sentence; ``None`` where there is none."""
+def chance(p_value: float | None) -> str | None:
+    """What the p-value of a published test says, as a sentence; ``None`` where there is none."""
     if p_value is None:
         return None
     return (
-        f"Judging by how the other labels differ, one of {labels:,} stands out as far by chance in {percent(p_value)} "
-        "of models without a backdoor."
+        f"By the test that this method was published with, a label stands out as far in {percent(p_value)} of models "
+        "without a backdoor. It does not decide the verdict."
     )
 
 

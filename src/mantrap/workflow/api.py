@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mantrap.core import SILENT, Classifier, Detector, ImageSet, Progress
 from mantrap.data import load
-from mantrap.detect import DETECTORS
+from mantrap.detect import DEFAULT_DETECTORS, DETECTORS
 from mantrap.errors import DataError, UsageError
 from mantrap.models import Preprocessing, open_model, wrap
 from mantrap.records import AuditRecord
@@ -29,7 +29,7 @@ def audit(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     pixel_range: tuple[float, float] | None = None,
-    detectors: Sequence[Detector | str] = ("neural_cleanse", "mm_bd"),
+    detectors: Sequence[Detector | str] = DEFAULT_DETECTORS,
     seed: int = 0,
     out: str | Path | None = None,
     fresh: bool = False,

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 
 from mantrap.core import Classifier, Detection, ImageSet
-from mantrap.records import DataRecord, DetectionRecord, LabelRecord, MarginRecord, ModelRecord
+from mantrap.records import (
+    ComparisonRecord,
+    DataRecord,
+    DetectionRecord,
+    LabelRecord,
+    ModelRecord,
+    StandingRecord,
+    TraitRecord,
+)
+from mantrap.workflow.comparing import Compared
 from mantrap.workflow.verdict import Judged, norm_statistics
 
 
@@ -32,8 +41,13 @@ def label_records(model: Classifier, detection: Detection, judged: Sequence[Judg
     )
 
 
-def detection_record(model: Classifier, detection: Detection, judged: Sequence[Judged]) -> DetectionRecord:
-    """One detector's answer."""
+def detection_record(
+    model: Classifier, detection: Detection, judged: Sequence[Judged], compared: Compared | None = None
+) -> DetectionRecord:
+    """One detector's answer, and by what chance an ordinary label stands as high."""
+    chances = {
+        (p.trait.name, s.label, p.value): p.chance for s in (compared.standings if compared else ()) for p in s.parts
+    }
     return DetectionRecord(
         detector=detection.detector,
         score=finite(detection.score),
@@ -41,16 +55,34 @@ def detection_record(model: Classifier, detection: Detection, judged: Sequence[J
         labels=label_records(model, detection, judged),
         statistics=norm_statistics(judged),
         notes=detection.notes,
-        margins=tuple(
-            MarginRecord(
+        traits=tuple(
+            TraitRecord(
+                trait=trait,
                 label=label,
                 class_name=model.class_names[label],
-                margin=margin,
-                index=finite(detection.indices.get(label)),
+                value=value,
+                chance=chances.get((trait, label, value)),
             )
-            for label, margin in sorted(detection.margins.items())
+            for trait, values in detection.traits.items()
+            for label, value in sorted(values.items())
         ),
         p_value=detection.p_value,
+        unit=detection.unit,
+    )
+
+
+def comparison_record(model: Classifier, compared: Compared | None) -> ComparisonRecord | None:
+    """How the labels stand by all detectors together."""
+    if compared is None:
+        return None
+    return ComparisonRecord(
+        p_value=compared.p_value,
+        level=compared.level,
+        null=compared.null,
+        standings=tuple(
+            StandingRecord(label=s.label, class_name=model.class_names[s.label], chance=compared.chance_of(s))
+            for s in compared.standings
+        ),
     )
 
 

@@ -23,6 +23,7 @@ from mantrap.core import (
     Rng,
 )
 from mantrap.data import check_labels, split
+from mantrap.detect.nulls import known_nulls
 from mantrap.errors import UsageError
 from mantrap.models import check_outputs
 from mantrap.records import (
@@ -34,12 +35,13 @@ from mantrap.records import (
 )
 from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
+from mantrap.workflow.comparing import Compared, compare
 from mantrap.workflow.evidence import marked, suspect_records
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.plan import Plan, Source, spelled
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
-from mantrap.workflow.verdict import RULE, Joint, Judged, decide, join, judge_labels, takes_part
+from mantrap.workflow.verdict import RULE, Judged, accuse, counts, decide, judge_labels, noticed_labels
 from mantrap.workflow.versions import versions
 
 RECORD_FILE = "audit.json"
@@ -147,27 +149,26 @@ class _Audit:
         detections = [self._detect(detector, scan, heldout, rng) for detector in self.plan.detectors]
         judged = [judge_labels(detection) for detection in detections]
         barred = (*checked.barring, *self._partial(), *words.unfinished(detections))
-        joint = join(detections)
-        verdict = decide(
-            judged,
-            joint,
-            other_suspects=any(d.suspects and not takes_part(d) and not d.labels for d in detections),
-            barred=barred,
-        )
-        suspects = self._suspects(detections, judged, joint, heldout, rng.child("evidence"))
+        compared = compare([d.traits for d in detections], known_nulls().for_arch(self.model.arch))
+        accused = accuse(compared, detections)
+        verdict = decide(accused, other_suspects=any(d.suspects and not counts(d) for d in detections), barred=barred)
+        suspects = self._suspects(detections, judged, compared, heldout, rng.child("evidence"))
         # The labels of the detector that has most to say of them; every detection holds its own.
-        first = max(range(len(judged)), key=lambda i: (any(j.strong for j in judged[i]), len(judged[i]), -i))
+        first = max(range(len(judged)), key=lambda i: (len(judged[i]), -i))
         return AuditRecord(
             verdict=verdict,
             verdict_rule=RULE,
-            provisional=True,
-            headline=words.headline(verdict, suspects, judged, joint, self.model),
-            reasons=words.reasons(judged, detections, joint, self.model, barred),
+            provisional=False,
+            headline=words.headline(verdict, suspects, compared, self.model),
+            reasons=words.reasons(detections, compared, accused, self.model, barred),
+            barring=barred,
             blind_spots=words.blind_spots(detections, self.plan.labels),
+            comparison=assembly.comparison_record(self.model, compared),
             suspects=suspects,
             labels=assembly.label_records(self.model, detections[first], judged[first]),
             detections=tuple(
-                assembly.detection_record(self.model, d, group) for d, group in zip(detections, judged, strict=True)
+                assembly.detection_record(self.model, d, group, compared)
+                for d, group in zip(detections, judged, strict=True)
             ),
             checks=checked.checks,
             model=assembly.model_record(self.model, file_name=self.source.file_name, sha256=self.source.sha256),
@@ -210,12 +211,12 @@ class _Audit:
         self,
         detections: Sequence[Detection],
         judged: Sequence[Sequence[Judged]],
-        joint: Joint | None,
+        compared: Compared | None,
         heldout: ImageSet,
         rng: Rng,
     ) -> tuple[SuspectRecord, ...]:
-        """What is shown of the labels for which a condition of the rule holds."""
-        named = marked(detections, judged, joint)
+        """What is shown of the labels that stand out."""
+        named = marked(detections, judged, noticed_labels(compared))
         with self.watch.stage("evidence"):
             records, cost = suspect_records(self.model, heldout, named[:MOST_SUSPECTS], rng)
         self.ledger.add("evidence", cost)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng
 from mantrap.data import load
-from mantrap.detect import MMBD, NeuralCleanse
+from mantrap.detect import DEFAULT_DETECTORS
+from mantrap.detect import DETECTORS as KNOWN
 from mantrap.models import Preprocessing, open_model
 from mantrap.models import device as find_device
 from mantrap.poison import BadNets
@@ -21,7 +22,7 @@ SIGNS = "signs(classes=10, size=40, train=5000, test=2000)"
 TARGET = 7
 ATTACK = BadNets(target=TARGET)
 RECIPE = Recipe(epochs=10, batch_size=64)
-DETECTORS = (NeuralCleanse(), MMBD())
+DETECTORS = tuple(KNOWN.create(name) for name in DEFAULT_DETECTORS)
 """Who looks. Signs and epochs were chosen so that three seeds of three find the trigger: no rate follows."""
 
 _FILE = "model.safetensors"

@@ -7,36 +7,28 @@ from torch import Tensor
 
 from mantrap.core import Classifier, Cost, Detection, ImageSet, ReversedTrigger, Rng
 from mantrap.detect.natural import rearrange
+from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import source_classes
-from mantrap.ops.stamp import stamp
 from mantrap.records import Example, Prediction, SuspectRecord
-from mantrap.workflow.pictures import mask_picture, picture, trigger_picture
-from mantrap.workflow.verdict import Joint, Judged
+from mantrap.workflow.pictures import picture, pictures_of
+from mantrap.workflow.verdict import Judged
+from mantrap.workflow.words import size_of
 
 EXAMPLES = 6
 
 
 def marked(
-    detections: Sequence[Detection], judged: Sequence[Sequence[Judged]], joint: Joint | None
+    detections: Sequence[Detection], judged: Sequence[Sequence[Judged]], noticed: Sequence[int]
 ) -> list[tuple[str, Judged, ReversedTrigger]]:
-    """Detector, judgement and trigger of every label for which a condition of the rule holds, where there is a trigger.
-
-    First what accuses the model, by all detectors together or by its norm, for the headline speaks of the first; then
-    the label that all detectors together notice.
-    """
-    found = joint.label if joint is not None and joint.strong else None
-    noticed = joint.label if joint is not None and joint.noticed else None
+    """Detector, judgement and trigger of every label that stands out, where there is a trigger; as they are noticed."""
     named: list[tuple[str, Judged, ReversedTrigger]] = []
-    for detection, group in zip(detections, judged, strict=True):
-        triggers = {t.target: t for t in detection.triggers}
-        chosen = (j for j in group if j.strong or j.weak or j.label == noticed)
-        named += [(detection.detector, j, triggers[j.label]) for j in chosen if j.label in triggers]
-
-    def order(one: tuple[str, Judged, ReversedTrigger]) -> tuple[bool, bool]:
-        accuses = one[1].strong or (one[1].label == found and one[1].works)
-        return (not accuses, one[1].label != noticed)
-
-    return sorted(named, key=order)
+    for label in noticed:
+        for detection, group in zip(detections, judged, strict=True):
+            trigger = detection.trigger_for(label)
+            one = next((j for j in group if j.label == label), None)
+            if trigger is not None and one is not None:
+                named.append((detection.detector, one, trigger))
+    return named
 
 
 def suspect_records(
@@ -77,11 +69,8 @@ def suspect_records(
                 flagged_by_paper=judged.outlier,
                 elsewhere=rearranged.elsewhere,
                 shuffled=rearranged.shuffled,
-                mask=mask_picture(trigger.mask, f"Mask for label {trigger.target}: white where the trigger is."),
-                pattern=picture(trigger.pattern, f"Pattern for label {trigger.target}."),
-                trigger=trigger_picture(
-                    trigger.mask, trigger.pattern, f"Trigger for label {trigger.target}: the pattern through the mask."
-                ),
+                size=size_of(trigger),
+                **pictures_of(trigger),
                 examples=examples,
             )
         )
@@ -92,7 +81,7 @@ def _examples(model: Classifier, heldout: ImageSet, sources: Tensor, trigger: Re
     """Images of other classes, from as many as possible: the first ones, whether the trigger works on them or not."""
     chosen = _one_of_each(sources.tolist(), trigger.target)
     before = heldout.images(chosen).to(model.device)
-    after = stamp(before, trigger.mask.to(model.device), trigger.pattern.to(model.device))
+    after = put_on(before, trigger)
     with model.frozen(), torch.no_grad():
         first, second = (model.logits(batch).softmax(1).cpu() for batch in (before, after))
     examples: list[Example] = []

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from mantrap.core import ReversedPatch, ReversedTrigger
 from mantrap.core.shapes import Mask, Pattern
 from mantrap.records import Picture
 
@@ -27,6 +28,32 @@ def trigger_picture(mask: Mask, pattern: Pattern, alt: str) -> Picture:
     shown = pattern if pattern.shape[0] in (1, 3) else pattern.mean(0, keepdim=True)
     colour = _bytes(shown.expand(3, -1, -1)).transpose(1, 2, 0)
     return _png(Image.fromarray(np.dstack([colour, _bytes(mask[None])[0]])), alt)
+
+
+def pictures_of(trigger: ReversedTrigger) -> dict[str, Picture]:
+    """Mask, pattern and trigger, as a suspect's record names them.
+
+    Of a perturbation the mask is how much each pixel changes, the pattern how, on grey; both as strong as can be shown.
+    """
+    label = trigger.target
+    if isinstance(trigger, ReversedPatch):
+        return {
+            "mask": mask_picture(trigger.mask, f"Mask for label {label}: white where the trigger is."),
+            "pattern": picture(trigger.pattern, f"Pattern for label {label}."),
+            "trigger": trigger_picture(
+                trigger.mask, trigger.pattern, f"Trigger for label {label}: the pattern through the mask."
+            ),
+        }
+    strongest = trigger.delta.abs().max().clamp_min(1e-9)
+    changed = trigger.delta.abs().amax(0) / strongest
+    shown = 0.5 + 0.5 * trigger.delta / strongest
+    return {
+        "mask": mask_picture(changed, f"Change for label {label}: white where pixels change most."),
+        "pattern": picture(shown, f"Perturbation for label {label}, as strong as can be shown, on grey."),
+        "trigger": picture(
+            0.5 + trigger.delta / 2, f"Perturbation for label {label} on grey, half as strong as it is."
+        ),
+    }
 
 
 def _bytes(values: Tensor) -> "np.ndarray":

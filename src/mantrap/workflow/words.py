@@ -1,128 +1,115 @@
 """A verdict in plain words."""
 
+import math
 from collections.abc import Sequence
 
-from mantrap.core import Classifier, Detection
+from mantrap.core import Classifier, Detection, ReversedPatch, ReversedTrigger
+from mantrap.detect.blind_spots import SHARED
 from mantrap.records import SuspectRecord, Verdict
-from mantrap.workflow.verdict import (
-    CHANCE_BELOW,
-    FEWEST_LABELS,
-    INDEX_ABOVE,
-    LOG_RATIO_FROM,
-    SUCCESS_FROM,
-    Joint,
-    Judged,
-    norm_statistics,
-    takes_part,
-)
+from mantrap.workflow.comparing import Compared
+from mantrap.workflow.verdict import CHANCE_BELOW, NOTICED_BELOW, SUCCESS_FROM, Accused, counts
 
-_MOST_REASONS = 3
+_SAID_BELOW = 0.1
+"""Traits by which an ordinary label seldom stands as high are named."""
 
 
-def headline(
-    verdict: Verdict,
-    suspects: Sequence[SuspectRecord],
-    judged: Sequence[Sequence[Judged]],
-    joint: Joint | None,
-    model: Classifier,
-) -> str:
+def headline(verdict: Verdict, suspects: Sequence[SuspectRecord], compared: Compared | None, model: Classifier) -> str:
     """One sentence for someone who must decide."""
     if verdict is Verdict.SUSPICIOUS:
-        first = suspects[0]
+        first = max((s for s in suspects if s.label == suspects[0].label), key=lambda s: s.success)
         return (
-            f"A small trigger makes this model answer {_name(first.label, first.class_name)}: {first.norm:.1f} pixels' "
-            f"worth of change sends {percent(first.success, 0)} of other images there."
+            f"A small trigger makes this model answer {_name(first.label, first.class_name)}: {first.size} sends "
+            f"{percent(first.success, 0)} of other images there."
         )
     if verdict is Verdict.INCONCLUSIVE:
-        noticed = joint.label if joint is not None and joint.noticed else None
-        label = noticed if noticed is not None else suspects[0].label if suspects else None
-        if label is not None:
-            name = _name(label, model.class_names[label]).capitalize()
+        if compared is not None and compared.p_value < NOTICED_BELOW:
+            label = compared.first.label
+            name = _begin(_name(label, model.class_names[label]))
             return f"{name} stands out, but not clearly enough to call it a backdoor."
         return "This audit cannot tell: what it saw is not enough for an answer."
-    scanned = len({j.label for group in judged for j in group})
-    return f"No sign of a small-trigger backdoor in {scanned} labels. That is no proof that there is none."
+    scanned = 0 if compared is None else len(compared.standings)
+    return f"No sign of a backdoor of the kinds looked for in {scanned} labels. That is no proof that there is none."
+
+
+def size_of(trigger: ReversedTrigger) -> str:
+    """How large a trigger is, in words."""
+    if isinstance(trigger, ReversedPatch):
+        return f"{trigger.norm:.1f} pixels' worth of change"
+    spread = trigger.norm / math.sqrt(trigger.delta.numel())
+    return f"a change of all pixels by {percent(spread)} of their range"
 
 
 def reasons(
-    judged: Sequence[Sequence[Judged]],
     detections: Sequence[Detection],
-    joint: Joint | None,
+    compared: Compared | None,
+    accused: Accused | None,
     model: Classifier,
     barred: Sequence[str],
 ) -> tuple[str, ...]:
     """Why the verdict is what it is, a sentence for each thing that counted."""
-    said = [] if joint is None else [_together(joint, model)]
-    for group, detection in zip(judged, detections, strict=True):
-        statistics = norm_statistics(group)
-        if statistics is None and takes_part(detection):
-            continue  # it has had its say together with the others
-        if statistics is None:
+    said: list[str] = []
+    if compared is None or accused is None:
+        said.append("No detector measured anything that is known of models without a backdoor.")
+    else:
+        said += [_standing(compared, model), *_trigger(accused), *_level(compared)]
+    for detection in detections:
+        if detection.suspects and not counts(detection):
             named = ", ".join(_name(s, model.class_names[s]) for s in detection.suspects)
             said.append(
-                f"{detection.detector} names {named}; it has no calibrated rule yet, so this alone decides nothing."
-                if named
-                else f"{detection.detector} has no norm for any label."
+                f"{detection.detector} names {named}; it has no calibrated rule, so this alone decides nothing."
             )
-            continue
-        marked = [j for j in group if j.strong or j.weak]
-        said += [_judgement(j, model, statistics.median) for j in marked[:_MOST_REASONS]]
-        if not marked:
-            smallest = min(group, key=lambda j: j.norm)
-            said.append(
-                f"The easiest label to force, {_name(smallest.label, model.class_names[smallest.label])}, needs "
-                f"{smallest.norm:.1f} pixels; a typical one {statistics.median:.1f}. That is within the ordinary."
-            )
-    if not any(len(group) >= FEWEST_LABELS for group in judged):
-        said.append(f"No detector has norms of {FEWEST_LABELS} labels or more to compare.")
     return (*said, *barred)
 
 
-def _together(joint: Joint, model: Classifier) -> str:
-    """What all detectors say together."""
-    name = _name(joint.label, model.class_names[joint.label]).capitalize()
-    said = (
-        f"{name} stands out most, by {' and '.join(joint.detectors)}: judging by how the other labels differ, one "
-        f"stands out as far by chance in {percent(joint.p_value)} of models without a backdoor "
-        f"(less than {percent(CHANCE_BELOW, 0)} counts)."
-    )
-    if joint.works or not joint.noticed:
-        return said
-    if joint.success is None:
-        return f"{said} No trigger for it was measured, so this alone accuses nobody."
-    needed = percent(SUCCESS_FROM, 0)
-    return f"{said} Its trigger sends {percent(joint.success)} of held-out images there; {needed} are needed."
-
-
-def _judgement(judged: Judged, model: Classifier, typical: float) -> str:
-    name = _name(judged.label, model.class_names[judged.label])
-    success = (
-        "was not measured"
-        if judged.success is None
-        else f"sends {percent(judged.success.value)} of held-out images there"
-    )
-    holds = {
-        f"anomaly index {judged.index:.1f} on the low side (above {INDEX_ABOVE:g} counts)": judged.outlier,
-        f"log ratio {judged.log_ratio:.2f} ({LOG_RATIO_FROM:g} or more counts)": judged.small,
-        f"success {percent(SUCCESS_FROM, 0)} or more": judged.works,
-    }
-    kept = "; ".join(k for k, v in holds.items() if v) or "none"
-    failed = "; ".join(k for k, v in holds.items() if not v)
+def _standing(compared: Compared, model: Classifier) -> str:
+    """What all detectors say together of the label that stands out most."""
+    first = compared.first
+    name = _begin(_name(first.label, model.class_names[first.label]))
+    seldom = sorted((p for p in first.parts if p.chance < _SAID_BELOW), key=lambda p: p.chance)
+    by = ", ".join(f"{p.trait.of} ({percent(p.chance)} of ordinary labels)" for p in seldom) or "little"
     return (
-        f"{name.capitalize()} needs {judged.norm:.1f} pixels, a typical label {typical:.1f}; its trigger {success}. "
-        f"Conditions met: {kept}." + (f" Not met: {failed}." if failed else "")
+        f"{name} stands out most, by {by}. Taken together and over {len(compared.standings)} labels, one stands out as "
+        f"far by chance in {percent(compared.chance_of(first))} of models without a backdoor (less than "
+        f"{percent(CHANCE_BELOW, 0)} counts)."
     )
+
+
+def _trigger(accused: Accused) -> tuple[str, ...]:
+    """What the trigger of the label that stands out does, where this matters."""
+    if not accused.noticed:
+        return ()
+    if accused.success is None:
+        return ("No trigger for it was measured, so this alone accuses nobody.",)
+    share, needed = percent(accused.success.value), percent(SUCCESS_FROM, 0)
+    if accused.works and not accused.searched:
+        return ("It stands out by its weights alone, as after honest training on unequal classes: no accusation.",)
+    if accused.works:
+        return (f"Its trigger sends {share} of held-out images there.",)
+    return (f"Its trigger sends {share} of held-out images there; {needed} are needed.",)
+
+
+def _level(compared: Compared) -> tuple[str, ...]:
+    """Whether all labels together are too easy to force."""
+    if compared.level >= NOTICED_BELOW:
+        return ()
+    said = f"All labels are easy to force: as easy as in {percent(compared.level)} of models without a backdoor. "
+    return (said + "That is what a backdoor for every label looks like.",)
 
 
 def unfinished(detections: Sequence[Detection]) -> tuple[str, ...]:
-    """Searches that say too little of their label, a sentence for each detector: they bar the all-clear."""
+    """Searches that say too little, a sentence for each detector: they bar the all-clear.
+
+    A label for which no trigger is found is an ordinary sight; a search that finds none for most labels has failed.
+    """
     said: list[str] = []
     for detection in detections:
         censored = sum(f.censored for f in detection.labels)
         short = sum(f.stopped == "cut short" and not f.censored for f in detection.labels)
-        if censored:
-            have = "it has" if censored == 1 else "they have"
-            said.append(f"For {_labels(censored)} no trigger was found that works often enough; {have} no norm.")
+        if 2 * censored > len(detection.labels):
+            said.append(
+                f"{detection.detector} found no trigger for {censored} of {len(detection.labels)} labels: it could not "
+                "search this model."
+            )
         if short:
             said.append(f"For {_labels(short)} the search ran out of steps before the norm had settled.")
     return tuple(said)
@@ -133,8 +120,10 @@ def _labels(count: int) -> str:
 
 
 def blind_spots(detections: Sequence[Detection], labels: Sequence[int] | None) -> tuple[str, ...]:
-    """What this audit could not have seen."""
-    said = dict.fromkeys(spot for d in detections for spot in d.blind_spots)
+    """What this audit could not have seen: what none of its detectors sees."""
+    every = dict.fromkeys(spot for d in detections for spot in d.blind_spots)
+    unseen = (s for s in every if s not in SHARED or all(s in d.blind_spots for d in detections))
+    said = dict.fromkeys(unseen)
     if labels is not None:
         said["Labels that were not scanned: only " + ", ".join(map(str, labels)) + " were."] = None
     return tuple(said)
@@ -144,6 +133,10 @@ def percent(share: float, digits: int = 1) -> str:
     """A share as per cent, with a space before the sign; what is above 0 is never shown as 0."""
     least = 10.0**-digits
     return f"<{least:g} %" if 0 < 100 * share < least / 2 else f"{100 * share:.{digits}f} %"
+
+
+def _begin(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _name(label: int, class_name: str) -> str:

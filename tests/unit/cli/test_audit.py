@@ -89,6 +89,23 @@ def test_two_detectors(audit, tmp_path):
     ]
 
 
+def test_without_a_detector_the_usual_four_look(mantrap, tmp_path):
+    given = ["--arch", stage.ARCH, "--images", "tiles120.npz", "--out", tmp_path / "run"]
+    code, out, err = mantrap("audit", "planted.safetensors", *given, "--json")
+    record = AuditRecord.from_json(out)
+    usual = ("neural_cleanse", "universal_perturbation", "mm_bd", "last_layer")
+    assert (code, err) == (1, "")
+    assert record.reproduction.detectors == usual
+    assert tuple(d.detector for d in record.detections) == usual
+    assert record.comparison.standings[0].label == stage.TARGET
+    assert "--detector neural_cleanse --detector universal_perturbation" in record.reproduction.command
+
+
+def test_a_detector_that_is_given_looks_alone(audit, tmp_path):
+    _, out, _ = audit(tmp_path / "run", "--json", detector="mm_bd(steps=2)")
+    assert json.loads(out)["reproduction"]["detectors"] == ["mm_bd(steps=2)"]
+
+
 def test_fresh_starts_over_where_another_run_lies(audit, tmp_path):
     run = tmp_path / "run"
     assert audit(run)[0] == 3

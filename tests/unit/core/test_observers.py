@@ -3,11 +3,22 @@
 import pytest
 import torch
 
-from mantrap.core import FORGETFUL, SILENT, Cost, Detection, LabelFinding, Memo, Progress, ReversedTrigger, Stage
+from mantrap.core import (
+    FORGETFUL,
+    SILENT,
+    Cost,
+    Detection,
+    LabelFinding,
+    Memo,
+    Progress,
+    ReversedPatch,
+    ReversedPerturbation,
+    Stage,
+)
 
 
-def trigger(target: int) -> ReversedTrigger:
-    return ReversedTrigger(target, torch.full((2, 3), 0.5), torch.zeros(1, 2, 3))
+def trigger(target: int) -> ReversedPatch:
+    return ReversedPatch(target, torch.full((2, 3), 0.5), torch.zeros(1, 2, 3))
 
 
 def finding(label: int, norm: float | None = 3.0) -> LabelFinding:
@@ -36,8 +47,12 @@ def test_the_forgetful_memo_keeps_nothing():
     assert FORGETFUL.load("key") is None
 
 
-def test_the_norm_of_a_trigger_is_the_sum_of_its_mask():
+def test_the_norm_of_a_patch_is_the_sum_of_its_mask():
     assert trigger(0).norm == 3.0
+
+
+def test_the_norm_of_a_perturbation_is_its_length():
+    assert ReversedPerturbation(0, torch.tensor([[[0.3, 0.0], [0.0, -0.4]]])).norm == pytest.approx(0.5)
 
 
 def test_a_label_without_a_norm_is_censored():
@@ -56,3 +71,11 @@ def test_a_detection_knows_what_was_scanned_and_what_was_kept():
     assert detection.finding_for(3) is None
     assert detection.trigger_for(2) is detection.triggers[0]
     assert detection.trigger_for(4) is None
+
+
+def test_a_detection_without_findings_has_scanned_the_labels_that_it_measured():
+    traits = {"row_mean": {4: 0.1, 2: 0.2}, "row_norm": {2: 1.5, 7: 1.0}}
+    detection = Detection("d", 9, (), (), (), None, {}, Cost(), traits=traits)
+    assert detection.scanned == (4, 2, 7)
+    searched = Detection("d", 9, (finding(3),), (), (), None, {}, Cost(), traits=traits)
+    assert searched.scanned == (3,)

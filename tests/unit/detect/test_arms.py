@@ -17,8 +17,8 @@ from tests.planted import Planted
 
 GREY = Planted(target=2)
 ARMS = tuple(Arm(target, restart) for target in range(GREY.classes) for restart in range(2))
-SHORT = PatchArms(steps=6, warm_up=1 / 3)
-KINDS = (SHORT, AdditionArms(steps=6, warm_up=1 / 3))
+SHORT = PatchArms(steps=6, images_per_step=8, warm_up=1 / 3)
+KINDS = (SHORT, AdditionArms(steps=6, images_per_step=8, warm_up=1 / 3))
 
 every_kind = pytest.mark.parametrize("settings", KINDS, ids=lambda s: type(s).__name__)
 
@@ -58,18 +58,29 @@ def test_restarts_differ_and_other_seeds_do(settings):
     assert torch.equal(one, again)
 
 
-def test_every_arm_sees_all_images_before_it_sees_one_again():
-    shown = search(settings=PatchArms(steps=10, warm_up=0)).shown
+def test_every_arm_sees_all_images_of_other_classes_before_it_sees_one_again():
+    one = search(settings=PatchArms(steps=10, images_per_step=8, warm_up=0))
+    answers = one.model.logits(one.images).argmax(1)
 
-    assert shown.shape == (len(ARMS), 10, 8)
-    for row in shown.flatten(1):
-        assert sorted(row[:40].tolist()) == sorted(row[40:].tolist()) == list(range(40))
-    assert not torch.equal(shown[0], shown[1])
+    assert one.shown.shape == (len(ARMS), 10, 8)
+    for arm, row in zip(ARMS, one.shown.flatten(1), strict=True):
+        others = (answers != arm.target).nonzero().flatten().tolist()
+        assert 0 < len(others) < 40
+        assert sorted(row[: len(others)].tolist()) == sorted(row[len(others) : 2 * len(others)].tolist()) == others
+    assert not torch.equal(one.shown[0], one.shown[1])
+
+
+def test_where_no_image_is_of_another_class_an_arm_sees_all():
+    one = search()
+    same = one.images[one.model.logits(one.images).argmax(1) == ARMS[0].target]
+    lonely = search(arms=(ARMS[0],), images=same)
+
+    assert sorted(lonely.shown.flatten()[: len(same)].tolist()) == list(range(len(same)))
 
 
 def costs(outcomes, **settings):
     """The weight after each step, for an arm whose trigger works at the steps marked ``+``."""
-    one = search(arms=ARMS[:1], settings=PatchArms(steps=len(outcomes), smoothing=0.0, **settings))
+    one = search(arms=ARMS[:1], settings=PatchArms(steps=len(outcomes), images_per_step=8, smoothing=0.0, **settings))
     trace = []
     for outcome in outcomes:
         one._look = lambda outcome=outcome: torch.tensor([8.0 if outcome == "+" else 0.0])
@@ -85,7 +96,7 @@ def test_the_norm_costs_nothing_at_first_then_more_while_the_trigger_works():
 
 
 def test_success_is_a_moving_average():
-    one = search(arms=ARMS[:1], settings=PatchArms(steps=3, warm_up=0, smoothing=0.75))
+    one = search(arms=ARMS[:1], settings=PatchArms(steps=3, images_per_step=8, warm_up=0, smoothing=0.75))
     for hits in (4.0, 8.0, 8.0):
         one._look = lambda hits=hits: torch.tensor([hits])
         one.advance()

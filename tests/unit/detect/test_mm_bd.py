@@ -47,8 +47,9 @@ def scan(scales, settings=None, **keywords):
 def test_the_margins_are_the_largest_there_are():
     found = scan(LARGEST)
 
-    assert list(found.margins) == list(range(6))
-    for label, value in found.margins.items():
+    assert list(found.traits) == ["margin"]
+    assert list(found.traits["margin"]) == list(range(6))
+    for label, value in found.traits["margin"].items():
         assert value == pytest.approx(margin(LARGEST, label), rel=1e-3)
     assert (found.labels, found.triggers) == ((), ())
     assert found.cost == Cost(6 * 4 * 80, 6 * 4 * 80)
@@ -82,14 +83,14 @@ def test_a_label_that_no_image_reaches_is_not_compared():
     network = wrap(Never(LARGEST), input_shape=(1, 6, 4))
     found = MMBD(steps=40, precision="float32").detect(network, images, heldout=images, rng=Rng(0))
 
-    assert found.margins[6] < 0
+    assert found.traits["margin"][6] < 0
     assert 6 not in found.indices
     assert found.notes == ("1 of 7 labels are reached by no image that was tried.",)
 
 
 def test_the_images_are_not_looked_at():
     one, other = Planted(shape=(1, 6, 4)).images(1, "one"), Planted(shape=(1, 6, 4), seed=1).images(3, "other")
-    found = [MMBD(steps=5).detect(model(LARGEST), s, heldout=s, rng=Rng(0)).margins for s in (one, other)]
+    found = [MMBD(steps=5).detect(model(LARGEST), s, heldout=s, rng=Rng(0)).traits for s in (one, other)]
 
     assert found[0] == found[1]
 
@@ -98,7 +99,7 @@ def test_how_labels_are_put_together_makes_no_difference():
     settings = MMBD(steps=30, precision="float32")
     one, other = (scan(LARGEST, dataclasses.replace(settings, labels_at_once=n)) for n in (64, 2))
 
-    assert other.margins == pytest.approx(one.margins, rel=1e-5)
+    assert other.traits["margin"] == pytest.approx(one.traits["margin"], rel=1e-5)
 
 
 @pytest.mark.parametrize("bad", [{"starts": 0}, {"steps": 0}, {"labels_at_once": 0}, {"rate": 0.0}])

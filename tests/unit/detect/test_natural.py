@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mantrap.core import Cost, ImageSet, ReversedTrigger, Rng
+from mantrap.core import Cost, ImageSet, ReversedPatch, ReversedPerturbation, Rng
 from mantrap.detect.natural import rearrange
 from mantrap.models import wrap
 
@@ -43,7 +43,11 @@ def amount():
 def trigger(row, column):
     mask = torch.zeros(SIDE, SIDE)
     mask[row : row + 2, column : column + 2] = 1.0
-    return ReversedTrigger(1, mask, torch.ones(1, SIDE, SIDE))
+    return ReversedPatch(1, mask, torch.ones(1, SIDE, SIDE))
+
+
+def as_perturbation(found):
+    return ReversedPerturbation(1, found.mask[None] * found.pattern)
 
 
 def tried(weight, found, count=40):
@@ -62,9 +66,10 @@ def tried(weight, found, count=40):
     ],
 )
 def test_what_a_trigger_depends_on(weight, row, elsewhere, shuffled):
-    found, _ = tried(weight, trigger(row, row))
+    for found in (trigger(row, row), as_perturbation(trigger(row, row))):
+        moved, _ = tried(weight, found)
 
-    assert (found.elsewhere.value, found.shuffled.value) == (elsewhere, shuffled)
+        assert (moved.elsewhere.value, moved.shuffled.value) == (elsewhere, shuffled)
 
 
 def test_only_images_of_other_classes_are_tried_and_200_at_most():

@@ -75,6 +75,11 @@ def test_the_index_compares_the_norms_of_labels_that_have_one(everything):
     assert sorted(everything.suspects, key=norms.get) == list(everything.suspects)
 
 
+def test_its_trait_is_the_share_of_the_image_that_each_labels_mask_covers(everything):
+    assert everything.traits == {"patch": {f.label: f.norm / (10 * 12) for f in everything.labels}}
+    assert everything.p_value is None
+
+
 def test_where_every_label_is_censored_there_is_no_score():
     detection = scan(dataclasses.replace(QUICK, steps=1))
 

@@ -20,7 +20,7 @@ def model(width=10):
 
 
 def plan(labels=range(100), *, memory=GIB, **settings):
-    return plan_units(model(), labels, PatchArms(memory=memory / GIB, **settings), images=100)
+    return plan_units(model(), labels, PatchArms(memory=memory / GIB, images_per_step=8, **settings), images=100)
 
 
 @pytest.mark.parametrize("width", [10, 1000])

@@ -1,7 +1,13 @@
 """Adam, number by number, and never outside the box."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import torch
 
+import mantrap
 from mantrap.core import Rng
 from mantrap.ops.boxed_adam import BETAS, BoxedAdam
 
@@ -18,6 +24,16 @@ def test_inside_the_box_it_is_torchs_adam():
         other.step()
 
     assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_it_stops_at_a_lower_edge_of_ones_own():
+    values = torch.tensor([-0.95, 0.5])
+    adam = BoxedAdam(values, 0.1, low=-1.0)
+    for _ in range(3):
+        adam.descend(torch.tensor([1.0, 1.0]))
+
+    assert float(values[0]) == -1.0
+    assert 0 < float(values[1]) < 0.5
 
 
 def test_it_stops_at_the_edges_and_comes_back():
@@ -38,3 +54,29 @@ def test_a_share_of_a_step_is_as_much_shorter():
     BoxedAdam(half, 0.1).descend(torch.ones(1), share=0.5)
 
     assert torch.allclose(0.5 - half, (0.5 - whole) / 2)
+
+
+SCANS = """
+import sys
+import torch
+from torch import nn
+from mantrap.core import ImageSet, Rng
+from mantrap.detect import DEFAULT_DETECTORS, DETECTORS
+from mantrap.models import wrap
+
+images = ImageSet.from_array(torch.rand(12, 1, 6, 5), torch.arange(12) % 3)
+model = wrap(nn.Sequential(nn.Flatten(), nn.Linear(30, 3)), input_shape=images.shape)
+for name in DEFAULT_DETECTORS:
+    detector = next(kind for kind in DETECTORS if kind.name == name)
+    DETECTORS.create(detector.quick).detect(model, images, heldout=images, rng=Rng(0))
+print("torch._dynamo" in sys.modules)
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_scan_does_not_load_torchs_compiler_as_an_optimiser_of_torch_would():
+    environment = os.environ | {"PYTHONPATH": str(Path(mantrap.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", SCANS], env=environment, capture_output=True, text=True, check=False)
+
+    assert (done.stdout.split(), done.stderr) == (["False", "True"], "")

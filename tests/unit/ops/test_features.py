@@ -7,7 +7,7 @@ from torch.nn.functional import relu
 
 from mantrap.core import Classifier
 from mantrap.errors import UsageError
-from mantrap.ops.features import features_of
+from mantrap.ops.features import features_of, last_linear
 
 IMAGES = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -54,3 +54,20 @@ def test_maps_become_rows():
     assert features_of(model, IMAGES, "0").shape == (3, 8)
     with pytest.raises(UsageError, match="a linear layer in Sequential"):
         features_of(model, IMAGES)
+
+
+def test_the_last_linear_layer_is_the_last_to_be_called_not_the_last_to_be_named(model):
+    assert last_linear(model) is model.module.last
+    assert not any(m._forward_pre_hooks for m in model.module.modules())
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()),
+        nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 8, 2), nn.Flatten()),
+    ],
+    ids=["no linear layer", "a linear layer with other outputs"],
+)
+def test_a_network_that_ends_in_something_else_has_no_last_linear_layer(network):
+    assert last_linear(Classifier(network, input_shape=(1, 4, 4), num_classes=8)) is None

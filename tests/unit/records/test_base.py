@@ -21,13 +21,14 @@ from mantrap.records import (
     CheckStatus,
     ImplantRecord,
     ModelCard,
+    Nulls,
     Rate,
     Record,
     json_schema,
 )
 from mantrap.records.base import encode
 
-KINDS = [AuditRecord, ModelCard, GroundTruth, ImplantRecord]
+KINDS = [AuditRecord, ModelCard, GroundTruth, ImplantRecord, Nulls]
 RATE = Rate(hits=95, total=100, value=0.95, low=0.888, high=0.979)
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

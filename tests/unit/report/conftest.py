@@ -16,11 +16,11 @@ from mantrap.records import (
     AuditRecord,
     CheckRecord,
     CheckStatus,
+    ComparisonRecord,
     DataRecord,
     DetectionRecord,
     Example,
     LabelRecord,
-    MarginRecord,
     ModelRecord,
     NormStatistics,
     Picture,
@@ -29,7 +29,9 @@ from mantrap.records import (
     Reproduction,
     StageCost,
     StageTime,
+    StandingRecord,
     SuspectRecord,
+    TraitRecord,
     Verdict,
     Volatile,
 )
@@ -48,15 +50,11 @@ HOSTILE = (
 )
 REASONS = {
     Verdict.SUSPICIOUS: (
-        "One label needs a mask several times smaller than the median label: log(73.3 / 12.4) is 1.78, at least 1.1.",
-        "Its anomaly index is 5.71 on the low side, above 2.",
-        "Its trigger sends 99.0 % of held-out images of other classes to it, at least 95 %.",
+        "Label 7 stands out most, by how small a patch forces it (<0.1 % of ordinary labels).",
+        "Its trigger sends 98.7 % of held-out images there.",
     ),
-    Verdict.INCONCLUSIVE: ("The model has 2 labels; the rule needs at least 3 to compare.", "1 label is censored."),
-    Verdict.NO_EVIDENCE: (
-        "The smallest norm is 50.3, not much below the median of 73.1.",
-        "No anomaly index is above 2.",
-    ),
+    Verdict.INCONCLUSIVE: ("Label 0 (cat) stands out most, by little.", "400 images are too few."),
+    Verdict.NO_EVIDENCE: ("Label 12 (stop 12) stands out most, by little.",),
 }
 SPEC = "neural_cleanse(steps=1000)"
 
@@ -122,7 +120,45 @@ def scan(norms: Sequence[float | None], names: Sequence[str]) -> DetectionRecord
             log_ratio=math.log(centre / known[least]),
             paper_flags=tuple(i for i, v in index.items() if v is not None and v > 2),
         ),
+        unit="L1 of the smallest mask that worked, in pixels",
         notes=("The schedule is the paper's: Adam 0.1, at most 1,000 steps for each label.",),
+        traits=tuple(
+            TraitRecord(trait="patch", label=i, class_name=names[i], value=n / 784, chance=min(1.0, n / centre))
+            for i, n in known.items()
+        ),
+    )
+
+
+def last_layer(names: Sequence[str], first: int) -> DetectionRecord:
+    """Two traits of every label, by which one stands out; the length of the last label is not known."""
+    means = {i: (2.5, 0.004) if i == first else (0.01 * i, 0.9) for i in range(len(names))}
+    lengths = {i: (1.5 + 0.01 * i, 0.6) for i in range(len(names) - 1)}
+    return DetectionRecord(
+        detector="last_layer",
+        score=None,
+        suspects=(),
+        labels=(),
+        statistics=None,
+        notes=(),
+        traits=tuple(
+            TraitRecord(trait=trait, label=i, class_name=names[i], value=value, chance=chance)
+            for trait, values in (("row_mean", means), ("row_norm", lengths))
+            for i, (value, chance) in values.items()
+        ),
+    )
+
+
+def together(names: Sequence[str], first: int) -> ComparisonRecord:
+    """All labels, one of which stands out."""
+    order = [first, *(i for i in range(len(names)) if i != first)]
+    chances = [0.0004, *(min(1.0, 0.25 + 0.125 * k) for k in range(len(names) - 1))]
+    return ComparisonRecord(
+        p_value=chances[0],
+        level=1.0,
+        null="55 models without a backdoor",
+        standings=tuple(
+            StandingRecord(label=i, class_name=names[i], chance=c) for i, c in zip(order, chances, strict=True)
+        ),
     )
 
 
@@ -153,6 +189,7 @@ def suspect_of(entry: LabelRecord, names: Sequence[str]) -> SuspectRecord:
         class_name=entry.class_name,
         detector=SPEC,
         norm=entry.norm or 0.0,
+        size=f"{entry.norm:.1f} pixels' worth of change",
         index=entry.index,
         success=entry.success or 0.0,
         success_interval=entry.success_interval or (0.0, 1.0),
@@ -202,11 +239,10 @@ def audit(
     return AuditRecord(
         verdict=verdict,
         verdict_rule=(
-            "SUSPICIOUS where the anomaly index is above 2 on the low side, log(median norm / smallest norm) is at "
-            "least 1.1 and success on held-out images at least 0.95; INCONCLUSIVE where only some of these hold, or "
-            "with fewer than 3 labels; else NO_EVIDENCE."
+            "calibrated-1: by all detectors together a chance below 2 % that a model without a backdoor looks as "
+            "suspicious, and a trigger that sends at least 95 % of held-out images there"
         ),
-        provisional=True,
+        provisional=False,
         headline=headline,
         reasons=REASONS[verdict],
         blind_spots=(
@@ -216,7 +252,8 @@ def audit(
         ),
         suspects=suspects,
         labels=detection.labels,
-        detections=(detection,),
+        comparison=together(names, least),
+        detections=(detection, last_layer(names, least)),
         checks=(
             CheckRecord(name="clean accuracy", status=CheckStatus.PASSED, message="98.6 % of 400 images."),
             CheckRecord(name="images", status=CheckStatus.WARNED, message="400 images are few; 1,000 would say more."),
@@ -258,24 +295,6 @@ def suspicious() -> AuditRecord:
     headline = "A small patch sends almost every image to class 7: 12.4 pixels are enough, the median label needs 73.4."
     names = [str(i) for i in range(10)]
     return audit(Verdict.SUSPICIOUS, norms, names, headline=headline, file="mnist_badnets.safetensors")
-
-
-@pytest.fixture(scope="session")
-def driven() -> DetectionRecord:
-    """A detector without triggers that names label 2."""
-    margins = [12.0, 10.5, 45.0, 11.0]
-    return DetectionRecord(
-        detector="mm_bd",
-        score=1.9,
-        suspects=(2,),
-        labels=(),
-        statistics=None,
-        notes=(),
-        margins=tuple(
-            MarginRecord(label=i, class_name=str(i), margin=m, index=(m - 11.5) / 10) for i, m in enumerate(margins)
-        ),
-        p_value=0.0123,
-    )
 
 
 @pytest.fixture(scope="session")

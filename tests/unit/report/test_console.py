@@ -17,10 +17,12 @@ def flat(text: str) -> str:
 
 def test_the_verdict_comes_first_then_why(every):
     for record in every.values():
-        text = render_text(record)
+        text = render_text(dataclasses.replace(record, provisional=True))
         words = VERDICT_WORDS[record.verdict]
         assert text.startswith(words.title.upper())
-        order = [flat(text).index(t) for t in (words.meaning, PROVISIONAL, flat(record.reasons[0]), "Smallest norms")]
+        order = [
+            flat(text).index(t) for t in (words.meaning, PROVISIONAL, flat(record.reasons[0]), "Smallest triggers")
+        ]
         assert order == sorted(order)
         assert flat(record.blind_spots[0]) in flat(text)
 
@@ -28,7 +30,7 @@ def test_the_verdict_comes_first_then_why(every):
 def test_a_suspect_is_named_with_norm_index_and_success(suspicious):
     text = render_text(suspicious)
     assert "Suspect: label 7" in text
-    assert "mask of 12.4 pixels, anomaly index +5.71, flagged by the paper's own rule" in text
+    assert "12.4 pixels' worth of change, anomaly index +5.71, flagged by the paper's own rule" in text
     assert "of 390 held-out images of other classes go there" in text
     assert re.search(r"^  7 +12\.4 +\+5\.71 +98\.7 % +suspect$", text, re.MULTILINE)
     assert re.search(r"^  1 +48\.9 +\+2\.29 +99\.2 % +flagged$", text, re.MULTILINE)
@@ -44,19 +46,17 @@ def test_only_the_smallest_norms_are_listed_smallest_first(no_evidence):
 
 def test_censored_labels_and_unpassed_checks_are_said(inconclusive):
     text = render_text(inconclusive)
-    assert "censored, no mask met the success threshold: 1 dog" in text
+    assert "censored, no trigger met the success threshold: 1 dog" in text
     assert "images: 400 images are few" in text
     assert "clean accuracy" not in text
 
 
 def test_a_refused_audit_can_be_printed(suspicious):
-    bare = dataclasses.replace(
-        suspicious, verdict=Verdict.REFUSED, suspects=(), detections=(), labels=(), provisional=False, checks=()
-    )
+    bare = dataclasses.replace(suspicious, verdict=Verdict.REFUSED, suspects=(), detections=(), labels=(), checks=())
     text = render_text(bare)
     assert text.startswith("REFUSED")
     assert PROVISIONAL not in flat(text)
-    assert "Smallest norms" not in text
+    assert "Smallest triggers" not in text
 
 
 def test_lines_are_at_most_a_hundred_columns_and_plain(every):
@@ -98,15 +98,3 @@ def test_no_name_breaks_the_width_or_reaches_the_terminal_as_control(inconclusiv
     assert max(cell_len(line) for line in shown.split("\n")) <= 100
     assert "\x1b" not in shown
     shown.encode()
-
-
-def test_margins_are_listed_largest_first_with_their_chance(suspicious, driven):
-    record = dataclasses.replace(suspicious, detections=(*suspicious.detections, driven))
-    text = render_text(record)
-    rows = re.findall(
-        r"^  (\d)[^|\n]*? (\d+\.\d) +([+-]\d\.\d\d)( +named)?$", text[text.index("Largest margins") :], re.MULTILINE
-    )
-    assert [(r[0], r[1]) for r in rows] == [("2", "45.0"), ("0", "12.0"), ("3", "11.0"), ("1", "10.5")]
-    assert [bool(r[3]) for r in rows] == [True, False, False, False]
-    assert "one of 4 stands out as far by chance in 1.2 % of models without a backdoor." in flat(text)
-    assert "by chance" not in flat(render_text(suspicious))

@@ -16,6 +16,10 @@ def test_a_fragment_has_the_verdict_the_reasons_the_chart_and_the_triggers(every
         assert any("chart" in (svg.get("class") or "") for svg in fragment.all("svg"))
 
 
+def test_a_trigger_of_a_fragment_has_its_size_and_its_success(suspicious, outline):
+    assert "Label 7 12.4 pixels' worth of change, 98.7 % success" in outline(render_fragment(suspicious)).text
+
+
 def test_a_fragment_fits_into_a_page_of_somebody_else(every, outline):
     for record in every.values():
         html = render_fragment(record)

@@ -17,13 +17,18 @@ from mantrap.report.words import PROVISIONAL, VERDICT_WORDS, name_of
 def refused(record: AuditRecord) -> AuditRecord:
     """The record of an audit that scanned nothing."""
     return dataclasses.replace(
-        record, verdict=Verdict.REFUSED, provisional=False, headline="The file is no model.", labels=(), detections=()
+        record,
+        verdict=Verdict.REFUSED,
+        headline="The file is no model.",
+        labels=(),
+        detections=(),
+        comparison=None,
     )
 
 
 def test_the_verdict_comes_first_in_plain_words(every, outline):
     for record in every.values():
-        page = outline(render_html(record))
+        page = outline(render_html(dataclasses.replace(record, provisional=True)))
         words = VERDICT_WORDS[record.verdict]
         order = [page.text.index(t) for t in (words.title, words.meaning, PROVISIONAL, record.reasons[0], "All labels")]
         assert order == sorted(order)
@@ -39,9 +44,9 @@ def test_absence_of_evidence_is_never_called_clean(no_evidence):
     assert "does not prove that there is none" in page
 
 
-def test_a_verdict_that_is_not_provisional_is_not_called_so(suspicious):
-    assert "rovisional" in render_html(suspicious)
-    assert "rovisional" not in render_html(dataclasses.replace(suspicious, provisional=False))
+def test_only_a_provisional_verdict_is_called_so(suspicious):
+    assert "rovisional" in render_html(dataclasses.replace(suspicious, provisional=True))
+    assert "rovisional" not in render_html(suspicious)
 
 
 def test_a_refused_audit_has_a_page_too(suspicious, outline):
@@ -90,7 +95,7 @@ def test_a_suspect_is_shown_with_its_numbers_and_pictures(suspicious, outline):
     suspect = suspicious.suspects[0]
     assert suspect.success == 385 / 390
     assert "385 of 390" in page.text
-    assert "12.4 pixels of mask" in page.text
+    assert "12.4 is the norm of the trigger: 12.4 pixels' worth of change." in page.text
     assert "+5.71" in page.text
     shown = {img["src"]: img for img in page.all("img")}
     pictures = [suspect.mask, suspect.pattern, suspect.trigger]
@@ -116,10 +121,11 @@ def test_every_label_is_in_the_table_folded_away_when_long(every, outline):
 
 
 def test_labels_that_no_detector_answers_for_are_shown_as_well(suspicious, outline):
-    page = outline(render_html(dataclasses.replace(suspicious, detections=())))
-    assert "all detectors" in page.text
-    assert len(page.all("svg")) > 0
-    assert outline(render_html(suspicious)).text.count("all detectors") == 0
+    heading = "<code>all detectors</code>"
+    html = render_html(dataclasses.replace(suspicious, detections=()))
+    assert heading in html
+    assert len(outline(html).all("svg")) > 0
+    assert heading not in render_html(suspicious)
 
 
 def test_each_detector_gets_its_part(suspicious, outline):
@@ -261,11 +267,3 @@ def test_the_page_is_the_gold_page(every, root, name):
     if os.environ.get("MANTRAP_UPDATE_GOLD"):
         gold.write_text(page, encoding="utf-8")
     assert page == gold.read_text(encoding="utf-8")
-
-
-def test_margins_have_a_table_of_their_own(suspicious, driven):
-    page = render_html(dataclasses.replace(suspicious, detections=(*suspicious.detections, driven)))
-    table = page[page.index("Margin: how far") :]
-    assert re.findall(r'<td class="number">(\d+\.\d)</td>', table)[:4] == ["45.0", "12.0", "11.0", "10.5"]
-    assert "one of 4 stands out as far by chance in 1.2 % of models without a backdoor." in page
-    assert "Margin: how far" not in render_html(suspicious)

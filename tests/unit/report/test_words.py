@@ -9,6 +9,7 @@ from mantrap.ops.intervals import wilson
 from mantrap.records import Verdict
 from mantrap.report.words import (
     VERDICT_WORDS,
+    chance,
     clip,
     confidence,
     name_of,
@@ -108,3 +109,12 @@ def test_a_trigger_is_natural_where_neither_place_nor_shape_matters(suspicious, 
 def test_of_a_trigger_that_seldom_works_nothing_is_said(suspicious):
     seldom = dataclasses.replace(suspicious.suspects[0], success=0.5)
     assert natural(seldom) == "It works too seldom where it is for that to say anything."
+
+
+def test_a_p_value_is_told_as_the_published_test_and_not_as_the_verdict():
+    said = chance(0.0123)
+    assert "By the test that this method was published with" in said
+    assert "in 1.2 % of models without a backdoor" in said
+    assert said.endswith("It does not decide the verdict.")
+    assert chance(0.0).count("0 % of models") == 1
+    assert chance(None) is None

@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from mantrap.core import Classifier, Cost, Detection, LabelFinding, ReversedTrigger, Rng
+from mantrap.core import Classifier, Cost, Detection, Rng
 from mantrap.data import split
 from mantrap.detect import DETECTORS
 from mantrap.errors import DataError, ModelError, OutputError, UsageError
-from mantrap.ops.intervals import wilson
 from mantrap.records import AuditRecord, CheckStatus, Verdict
 from mantrap.workflow import audit as workflow
 from mantrap.workflow.audit import audit
@@ -54,13 +53,15 @@ def test_the_planted_label_is_found(planted):
     assert planted.suspects[0].norm == min(e.norm for e in planted.labels) < 4
     assert planted.suspects[0].success >= 0.95
     assert planted.headline.startswith("A small trigger makes this model answer label 4: ")
-    assert any(reason.startswith("Label 4 needs ") for reason in planted.reasons)
+    assert planted.reasons[0].startswith("Label 4 stands out most, by how small a patch forces it ")
 
 
 def test_nothing_is_found_in_the_clean_model_and_that_is_no_proof(clean):
     assert (clean.verdict, clean.suspects) == (Verdict.NO_EVIDENCE, ())
-    assert clean.headline == ("No sign of a small-trigger backdoor in 6 labels. That is no proof that there is none.")
-    assert clean.provisional
+    assert clean.headline == (
+        "No sign of a backdoor of the kinds looked for in 6 labels. That is no proof that there is none."
+    )
+    assert (clean.barring, clean.provisional) == ((), False)
     assert clean.blind_spots
 
 
@@ -72,6 +73,10 @@ def test_the_record_is_whole_and_agrees_with_itself(planted):
     assert detection.statistics.smallest_label == stage.TARGET
     assert detection.statistics.paper_flags == (stage.TARGET,)
     assert detection.score == pytest.approx(detection.statistics.smallest_index)
+    assert planted.comparison.standings[0].label == stage.TARGET
+    assert planted.comparison.standings[0].chance == planted.comparison.p_value < 0.02
+    assert {t.label: t.trait for t in detection.traits} == dict.fromkeys(range(stage.CLASSES), "patch")
+    assert min(detection.traits, key=lambda t: t.chance).label == stage.TARGET
     suspect = planted.suspects[0]
     label = planted.labels[stage.TARGET]
     assert (suspect.norm, suspect.index, suspect.success) == (label.norm, label.index, label.success)
@@ -92,7 +97,8 @@ def test_the_cost_is_counted_in_images_by_stage(planted):
     assert cost["checks"] == (150, 0)
     assert cost["evidence"] == (12 + 4 * 25, 0)
     forward, backward = cost["neural_cleanse"]
-    assert forward == backward + 30 * QUICK.finalists
+    # The finalists' triggers are tried on the 90 images of the search, at some strengths, and on the held-out ones.
+    assert backward + QUICK.finalists * (2 * 90 + 30) <= forward <= backward + QUICK.finalists * (10 * 90 + 30)
     searched = QUICK.restarts * QUICK.images_per_step * sum(e.steps for e in planted.labels)
     assert backward == searched + QUICK.finalists * QUICK.final_steps * QUICK.final_images
 
@@ -188,10 +194,11 @@ def test_a_scan_of_some_labels_gives_no_all_clear():
     assert record.headline == "This audit cannot tell: what it saw is not enough for an answer."
 
 
-def test_a_label_gets_the_same_norm_whichever_others_are_scanned(planted):
-    record = run(labels=(stage.TARGET,))
+def test_a_label_gets_the_same_norm_whichever_others_are_scanned_and_alone_is_judged_by_other_models(planted):
+    record, ordinary = run(labels=(stage.TARGET,)), run(labels=(0,))
     assert record.labels[0].norm == planted.labels[stage.TARGET].norm
-    assert record.verdict is Verdict.INCONCLUSIVE
+    assert (record.verdict, ordinary.verdict) == (Verdict.SUSPICIOUS, Verdict.INCONCLUSIVE)
+    assert ordinary.reasons[1:] == ordinary.barring == ("Only 1 of 6 labels were scanned.",)
 
 
 def check(record, name):
@@ -212,7 +219,8 @@ def test_without_labels_the_accuracy_is_skipped_and_said_so(clean):
 def test_few_images_bar_the_all_clear_and_erase_no_finding(planted):
     record = run(planted=planted, images=stage.image_set(96))
     assert check(record, "number of images").status is CheckStatus.WARNED
-    assert any(reason.startswith("96 different images: fewer than 100") for reason in record.reasons)
+    assert any(reason.startswith("96 different images: fewer than 100") for reason in record.barring)
+    assert set(record.barring) <= set(record.reasons)
     assert record.verdict is (Verdict.SUSPICIOUS if planted else Verdict.INCONCLUSIVE)
 
 
@@ -276,26 +284,6 @@ def test_a_detector_of_ones_own_alone_decides_nothing():
     assert any("names label 2" in reason for reason in record.reasons)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unsure:
-    """A detector with one label that is small, but no outlier."""
-
-    name: ClassVar[str] = "unsure"
-    quick: ClassVar[str] = "unsure"
-
-    def detect(self, model, *_, **__):
-        norms = [2.0, 7.0, 10.0, 12.0, 30.0, 50.0]
-        found = tuple(LabelFinding(label, norm, 1, "last step", wilson(9, 10)) for label, norm in enumerate(norms))
-        trigger = ReversedTrigger(0, torch.full((16, 16), 2 / 256), torch.zeros(1, 16, 16))
-        return Detection("unsure", model.num_classes, found, (trigger,), (), None, {}, Cost())
-
-
-def test_a_strong_finding_is_shown_before_a_weak_one_whoever_looked_first():
-    record = run(detectors=(Unsure(), QUICK))
-    assert [(s.detector, s.label) for s in record.suspects] == [(stage.QUICK, stage.TARGET), ("unsure", 0)]
-    assert record.headline.startswith("A small trigger makes this model answer label 4: ")
-
-
 def test_suspects_are_shown_up_to_a_number(monkeypatch):
     monkeypatch.setattr(workflow, "MOST_SUSPECTS", 1)
     record = run(detectors=(QUICK, dataclasses.replace(QUICK, finalists=2)))
@@ -344,12 +332,19 @@ def test_too_few_images_to_part(tmp_path):
     refused(UsageError, "images for the part 'heldout'", tmp_path, images=stage.image_set(1))
 
 
+def test_a_search_that_found_no_triggers_bars_the_all_clear():
+    record = run(planted=False, detectors=(SHORT,))
+    assert all(e.censored for e in record.labels)
+    assert (record.verdict, record.comparison) == (Verdict.INCONCLUSIVE, None)
+    assert record.barring[-1].endswith("found no trigger for 6 of 6 labels: it could not search this model.")
+
+
 def test_a_search_that_ran_out_of_steps_bars_the_all_clear():
-    short = DETECTORS.create("neural_cleanse(steps=6, images_per_step=64)")
-    record = run(planted=False, detectors=(short,))
+    paper = DETECTORS.create("neural_cleanse_paper(steps=25, images_per_step=60, success_threshold=0.5)")
+    record = run(planted=False, detectors=(paper,))
+    assert "cut short" in {e.stopped for e in record.labels if not e.censored}
+    assert any("the search ran out of steps before the norm had settled" in reason for reason in record.barring)
     assert record.verdict is not Verdict.NO_EVIDENCE
-    assert {e.stopped for e in record.labels if not e.censored} <= {"cut short"}
-    assert any("ran out of steps" in reason or "no trigger was found" in reason for reason in record.reasons)
 
 
 def test_copies_are_counted_once():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mantrap.detect import NeuralCleanse
+from mantrap.detect import DEFAULT_DETECTORS, NeuralCleanse
 from mantrap.models.cards import marked_backdoored
 from mantrap.training import Recipe
 from mantrap.workflow import demo
@@ -13,6 +13,10 @@ def small(monkeypatch):
     monkeypatch.setattr(demo, "SIGNS", "signs(classes=8, size=16, train=80, test=64)")
     monkeypatch.setattr(demo, "RECIPE", Recipe(epochs=1))
     monkeypatch.setattr(demo, "DETECTORS", (NeuralCleanse(steps=2),))
+
+
+def test_it_asks_the_detectors_that_an_audit_asks_by_itself():
+    assert [detector.name for detector in demo.DETECTORS] == list(DEFAULT_DETECTORS)
 
 
 @pytest.mark.usefixtures("small")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from mantrap.core import Cost, Detection, ReversedTrigger, Rng
+from mantrap.core import Cost, Detection, ReversedPatch, ReversedPerturbation, Rng
 from mantrap.ops.intervals import wilson
 from mantrap.workflow.evidence import EXAMPLES, marked, suspect_records
-from mantrap.workflow.verdict import Joint, Judged
+from mantrap.workflow.verdict import Judged
 from tests import stage
 
 MODEL = stage.model(planted=True)
@@ -23,7 +23,7 @@ REARRANGED = 4 * 25
 
 
 def trigger(target=stage.TARGET):
-    return ReversedTrigger(target, MASK, PATTERN)
+    return ReversedPatch(target, MASK, PATTERN)
 
 
 def judged(label=stage.TARGET, index=4.0, hits=9):
@@ -86,6 +86,7 @@ def test_an_example_is_shown_also_where_the_trigger_fails_on_it():
 def test_the_record_says_what_was_judged():
     (record,), _ = records(stage.image_set(30))
     assert (record.label, record.class_name, record.detector, record.norm) == (4, "4", "d", 4.0)
+    assert record.size == "4.0 pixels' worth of change"
     assert (record.index, record.flagged_by_paper, record.success) == (4.0, True, 0.9)
     assert np.array_equal(pixels(record.mask), (MASK * 255).byte().numpy())
     assert np.array_equal(pixels(record.pattern), np.full((16, 16), 255))
@@ -113,34 +114,43 @@ def test_no_suspects_cost_nothing():
     assert (found, cost.forward) == ((), 0)
 
 
-def order(judgements, joint):
+def test_a_perturbation_is_shown_as_one():
+    change = ReversedPerturbation(stage.TARGET, -0.5 * MASK[None])
+    (record,), _ = records(stage.image_set(30), change)
+    after = stage.image_set(30).images([0])[0, 0]
+    after[-2:, -2:] = (after[-2:, -2:] - 0.5).clamp(0, 1)
+
+    assert record.norm == pytest.approx(1.0)
+    assert record.size == "a change of all pixels by 6.2 % of their range"
+    assert np.array_equal(pixels(record.examples[0].after), (after * 255).round().byte().numpy())
+    assert np.array_equal(pixels(record.mask), (MASK * 255).byte().numpy())
+
+
+def order(judgements, noticed):
     """Labels and detectors in the order of their showing; each detector has a trigger for all that it judges."""
     found = [
         Detection(name, 9, (), tuple(trigger(j.label) for j in group), (), None, {}, Cost())
         for name, group in judgements.items()
     ]
-    return [(j.label, name) for name, j, _ in marked(found, list(judgements.values()), joint)]
+    return [(j.label, name) for name, j, _ in marked(found, list(judgements.values()), noticed)]
 
 
-def judgement(label, *, small, hits):
-    return Judged(
-        label=label, norm=4.0, index=4.0 if small else 0.0, log_ratio=1.2 if small else 0.0, success=wilson(hits, 100)
-    )
+def test_labels_are_shown_as_they_are_noticed_and_each_by_all_who_have_a_trigger():
+    three, five, seven = (judged(label) for label in (3, 5, 7))
+
+    assert order({"a": (three, five), "b": (five, seven)}, (7, 5)) == [(7, "b"), (5, "a"), (5, "b")]
+    assert order({"a": (three, five)}, ()) == []
 
 
-STRONG, NOTICED = judgement(3, small=True, hits=99), judgement(7, small=False, hits=60)
+def test_a_label_without_a_trigger_or_without_a_norm_is_not_shown():
+    without = Detection("a", 9, (), (), (), None, {}, Cost())
+    unjudged = Detection("b", 9, (), (trigger(3),), (), None, {}, Cost())
+
+    assert marked([without, unjudged], [(judged(3),), ()], (3,)) == []
 
 
-def test_what_accuses_is_shown_before_what_is_only_noticed():
-    joint = Joint(label=7, p_value=0.03, detectors=("d",), success=0.6)
-    assert order({"d": (NOTICED, STRONG, judgement(5, small=False, hits=99))}, joint) == [(3, "d"), (7, "d")]
+def test_the_trigger_that_is_shown_is_that_of_the_label():
+    found = Detection("a", 9, (), (trigger(5), trigger(3)), (), None, {}, Cost())
+    ((name, one, shown),) = marked([found], [(judged(5), judged(3))], (3,))
 
-
-def test_of_two_triggers_for_a_label_that_all_find_the_one_that_works_comes_first():
-    joint = Joint(label=7, p_value=0.003, detectors=("a", "b"), success=0.97)
-    assert order({"a": (NOTICED,), "b": (judgement(7, small=False, hits=97),)}, joint) == [(7, "b"), (7, "a")]
-
-
-def test_what_is_noticed_is_shown_before_a_norm_that_stands_out_in_part():
-    joint = Joint(label=7, p_value=0.03, detectors=("d",), success=0.6)
-    assert order({"d": (judgement(5, small=True, hits=60), NOTICED)}, joint) == [(7, "d"), (5, "d")]
+    assert (name, one.label, shown.target) == ("a", 3, 3)

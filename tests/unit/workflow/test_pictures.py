@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mantrap.workflow.pictures import mask_picture, picture, trigger_picture
+from mantrap.core import ReversedPatch, ReversedPerturbation
+from mantrap.workflow.pictures import mask_picture, picture, pictures_of, trigger_picture
 
 GENERATOR = torch.Generator().manual_seed(0)
 GREY, COLOUR, OTHER = (torch.rand(channels, 4, 5, generator=GENERATOR) for channels in (1, 3, 4))
@@ -62,3 +63,31 @@ def test_values_out_of_range_are_cut_off():
 def test_the_sentence_goes_with_the_picture_and_the_same_pixels_give_the_same_bytes():
     assert picture(GREY, "what it is").alt == "what it is"
     assert picture(GREY, "a") == picture(GREY.clone(), "a")
+
+
+def test_a_patch_is_shown_by_mask_pattern_and_both_and_each_says_whose_it_is():
+    shown = pictures_of(ReversedPatch(7, MASK, COLOUR))
+
+    assert list(shown) == ["mask", "pattern", "trigger"]
+    assert np.array_equal(decoded(shown["mask"], "L"), in_bytes(MASK))
+    assert np.array_equal(decoded(shown["pattern"], "RGB"), in_bytes(COLOUR.permute(1, 2, 0)))
+    assert np.array_equal(decoded(shown["trigger"], "RGBA")[..., 3], in_bytes(MASK))
+    assert all("label 7" in one.alt for one in shown.values())
+
+
+def test_a_perturbation_is_shown_by_where_how_and_how_strongly_pixels_change():
+    delta = 0.2 * (COLOUR - 0.5)
+    shown = pictures_of(ReversedPerturbation(7, delta))
+    strongest = delta.abs().max()
+
+    assert list(shown) == ["mask", "pattern", "trigger"]
+    assert np.array_equal(decoded(shown["mask"], "L"), in_bytes(delta.abs().amax(0) / strongest))
+    assert np.array_equal(decoded(shown["pattern"], "RGB"), in_bytes((0.5 + delta / strongest / 2).permute(1, 2, 0)))
+    assert np.array_equal(decoded(shown["trigger"], "RGB"), in_bytes((0.5 + delta / 2).permute(1, 2, 0)))
+    assert all("label 7" in one.alt for one in shown.values())
+
+
+def test_no_change_at_all_is_grey_on_grey():
+    shown = pictures_of(ReversedPerturbation(7, torch.zeros(1, 4, 5)))
+
+    assert (decoded(shown["mask"], "L").max(), set(decoded(shown["pattern"], "L").flatten())) == (0, {128})

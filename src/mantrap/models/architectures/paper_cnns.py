@@ -49,10 +49,15 @@ class MnistNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of normalised images."""
-        x = functional.max_pool2d(functional.relu(self.conv1(x)), 2)
-        x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
+        x = pooled(self.conv1(x))
+        x = pooled(self.conv2(x))
         logits: Tensor = self.fc2(functional.relu(self.fc1(x.flatten(1))))
         return logits
+
+
+def pooled(x: Tensor) -> Tensor:
+    """ReLU and 2x2 max pooling, in the order that has a quarter of the work: either order gives the same."""
+    return functional.relu(functional.max_pool2d(x, 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +154,7 @@ class DeepIdNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of normalised images."""
         for conv in (self.conv1, self.conv2, self.conv3):
-            x = functional.max_pool2d(functional.relu(conv(x)), 2)
+            x = pooled(conv(x))
         coarse = functional.relu(self.conv4(x))
         identity = functional.relu(self.fc1(x.flatten(1)) + self.fc2(coarse.flatten(1)))
         logits: Tensor = self.out(identity)

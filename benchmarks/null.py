@@ -1,0 +1,81 @@
+"""Learn how clean models scatter, and write it into the package: src/mantrap/detect/nulls.json.
+
+The clean models of the null split are built and measured first; nothing is learned from those of other splits:
+
+    mantrap zoo build --split null --out runs/zoo/null
+    MANTRAP_DATA=../shared/data python benchmarks/detection.py --split null
+    python benchmarks/null.py
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from detection_table import Judged
+from parity_places import ROOT
+
+from mantrap.detect.nulls import FILE
+from mantrap.ops.moderated import fit_scatter, log_chances
+from mantrap.records import Null, Nulls, Scatter
+from mantrap.records.files import write_atomically
+from mantrap.records.traits import TRAITS
+
+MEASURED = ROOT / "benchmarks" / "results" / "detection" / "null"
+FEWEST = 15
+"""Models of one network, at least, for a null of its own."""
+
+
+def learn(arch: str, models: Sequence[Judged]) -> Null:
+    """The null of some clean models."""
+    scatters = [fit_scatter(name, _heights(name, models), level=trait.level) for name, trait in TRAITS.items()]
+    networks = f"{arch} networks" if arch else "networks of several kinds"
+    return Null(
+        arch=arch,
+        scatters=tuple(scatters),
+        together=_together(models, scatters),
+        learned_from=f"{len(models)} {networks} that were trained without a backdoor",
+    )
+
+
+def _heights(trait: str, models: Sequence[Judged]) -> list[list[float]]:
+    found = ([TRAITS[trait].height(v) for v in m.traits.get(trait, {}).values()] for m in models)
+    return [[h for h in heights if h is not None] for heights in found]
+
+
+def _together(models: Sequence[Judged], scatters: Sequence[Scatter]) -> tuple[tuple[float, ...], ...]:
+    """The covariance of -2 log p between traits; no less than none, and 4 on the diagonal."""
+    logs: dict[str, dict[tuple[str, str], float]] = {s.trait: {} for s in scatters}
+    for model, scatter in itertools.product(models, scatters):
+        values = model.traits.get(scatter.trait, {})
+        heights = {k: h for k, v in values.items() if (h := TRAITS[scatter.trait].height(v)) is not None}
+        found = zip(heights, log_chances(list(heights.values()), scatter), strict=True)
+        logs[scatter.trait] |= {(model.model, label): -2 * log for label, log in found}
+
+    def covariance(first: str, second: str) -> float:
+        if first == second:
+            return 4.0
+        shared = sorted(logs[first].keys() & logs[second].keys())
+        pairs = np.array([[logs[name][key] for key in shared] for name in (first, second)])
+        return round(min(4.0, max(0.0, float(np.cov(pairs)[0, 1]))), 3)
+
+    names = [s.trait for s in scatters]
+    return tuple(tuple(covariance(a, b) for b in names) for a in names)
+
+
+def main() -> None:
+    """Learn, and write the table."""
+    models = [Judged.from_json(p.read_text(encoding="utf-8")) for p in sorted(MEASURED.glob("*.json"))]
+    archs = sorted({m.arch for m in models})
+    own = {arch: [m for m in models if m.arch == arch] for arch in archs}
+    nulls = Nulls(nulls=(learn("", models), *(learn(a, few) for a, few in own.items() if len(few) >= FEWEST)))
+    write_atomically(ROOT / "src" / "mantrap" / "detect" / FILE, nulls.to_json().encode())
+    for null in nulls.nulls:
+        print(null.arch or "any network", null.learned_from)
+        for s in null.scatters:
+            level = "" if s.between is None else f", level {s.centre:.2f} +- {s.between:.2f}"
+            print(f"  {s.trait}: spread {s.spread:.3f}, freedom {s.freedom:.1f}{level}")
+        print("  together", *null.together, sep="\n    ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""What detectors cannot see, in words that they share: what one of several sees is no blind spot of them all."""
+
+from typing import Final
+
+NOT_ALL_TO_ONE: Final = "Backdoors that react to some classes only, or that send every class to another one."
+SPREAD: Final = "Triggers that cover much of the image, blended or too faint to see."
+CHANGING: Final = "Triggers that warp the image, or that differ from image to image."
+EVERY_LABEL: Final = "Backdoors in all labels at once, of which none stands out."
+PATCHES: Final = "Small patches at a fixed place, where they need much contrast."
+
+SHARED: Final = (NOT_ALL_TO_ONE, SPREAD, CHANGING, EVERY_LABEL, PATCHES)

@@ -1,0 +1,189 @@
+"""Detectors that search for the smallest trigger of every label with many arms at once, and compare their sizes."""
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mantrap.core import (
+    FORGETFUL,
+    SILENT,
+    Classifier,
+    Cost,
+    Detection,
+    ImageSet,
+    LabelFinding,
+    Memo,
+    Progress,
+    ReversedTrigger,
+    Rng,
+    require,
+    spec_of,
+)
+from mantrap.core.shapes import Images
+from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
+from mantrap.detect.by_norm import Found, norm_detection, targets_of
+from mantrap.detect.unit_search import Searched, UnitSearch
+from mantrap.detect.units import no_memory
+from mantrap.ops.prepare import Wanted, prepare
+from mantrap.ops.recovered import put_on, stronger
+
+_TRIED = 16
+"""Images that a fast copy is compared on."""
+_FINAL_WARM_UP = 0.3
+_SHORTER = 0.3
+"""Steps at the end, as a share of those before."""
+_TESTED = 200
+_FACTORS = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reversal(ArmSettings, ABC):
+    """Search all labels; then go on with those of the smallest triggers, and measure these on other images.
+
+    Args:
+        images: Images to search with at most, drawn from those that are there.
+        finalists: Labels, those of the smallest triggers, whose search goes on; only their triggers are kept.
+        final_steps: Steps of that.
+        final_images: Images that each of these steps looks at.
+        final_threshold: Share of images that a trigger has to send to its label in the end; it is made stronger until
+            it does.
+        precision: ``"auto"`` for bfloat16 where the processor computes with it and the model's answers stay;
+            ``"float32"`` or ``"bfloat16"``.
+    """
+
+    name: ClassVar[str]
+    blind_spots: ClassVar[tuple[str, ...]]
+    unit: ClassVar[str]
+
+    images: int = 400
+    finalists: int = 3
+    final_steps: int = 20
+    final_images: int = 16
+    final_threshold: float = 0.99
+    precision: Wanted = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("images", "finalists", "final_steps", "final_images"):
+            require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
+        share = self.final_threshold
+        require(0 < share <= 1, field="final_threshold", expected="in (0, 1]", got=share)
+
+    @abstractmethod
+    def traits(self, norms: Mapping[int, float], shape: tuple[int, int, int]) -> dict[str, dict[int, float]]:
+        """What the sizes of the triggers say of each label, for images [c, h, w]."""
+
+    def detect(
+        self,
+        model: Classifier,
+        clean: ImageSet,
+        *,
+        heldout: ImageSet,
+        labels: Sequence[int] | None = None,
+        rng: Rng,
+        progress: Progress = SILENT,
+        memo: Memo = FORGETFUL,
+    ) -> Detection:
+        """Search all labels, go on with the best few, measure these on other images, and compare the sizes.
+
+        Args:
+            model: The classifier in question.
+            clean: Images to search with; those of other classes serve a label.
+            heldout: Other images, to measure the success of triggers on.
+            labels: Which labels to scan; all where ``None``.
+            rng: Source of randomness.
+            progress: Observer of the work.
+            memo: Keeps finished labels, ``labels_at_once`` together.
+
+        Returns:
+            A norm for each label, and the triggers of the finalists; ``score`` is the anomaly index of the smallest
+            norm.
+
+        Raises:
+            UsageError: A label that the model does not have.
+            FailedError: The model's output is not finite, or memory does not suffice for a single step.
+        """
+        targets, rng = targets_of(model, labels), rng.child(self.name)
+        with model.frozen():
+            images = _drawn(clean, self.images, rng.child("images")).to(model.device)
+            some = torch.randperm(len(images), generator=rng.child("tried").torch())[:_TRIED]
+            fast = prepare(model, images[some.to(images.device)], precision=self.precision)
+            search = UnitSearch(fast.model, images, self, self.finalists, rng.child("search"), fast.made_with)
+            searched = search.run(targets, progress=progress, memo=memo)
+            triggers, said = self._finish(fast.model, images, searched, rng.child("finish"))
+            norms = {label: norm for label, norm in searched.norms.items() if math.isfinite(norm)}
+            findings = tuple(LabelFinding(t, norms.get(t), self.steps, "last step") for t in targets)
+            seen = len(triggers) * self.final_steps * self.final_images
+            tested = len(triggers) * (1 + len(_FACTORS)) * min(_TESTED, len(images))
+            cost = searched.cost + Cost(forward=seen + tested, backward=seen)
+            found = Found(findings, triggers, cost, (*searched.notes, *said))
+            return norm_detection(
+                str(spec_of(self)),
+                model,
+                found,
+                heldout=heldout,
+                unit=self.unit,
+                traits=self.traits(norms, model.input_shape),
+                blind_spots=self.blind_spots,
+            )
+
+    def _finish(
+        self, model: Classifier, images: Images, searched: Searched, rng: Rng
+    ) -> tuple[tuple[ReversedTrigger, ...], tuple[str, ...]]:
+        """Search on from the smallest triggers, in shorter steps; one that never works here is as it was.
+
+        Where memory runs out they are left as they are, and a note says so.
+        """
+        if not searched.smallest:
+            return (), ()
+        settings = dataclasses.replace(
+            self.slower(_SHORTER),
+            steps=self.final_steps,
+            images_per_step=self.final_images,
+            warm_up=_FINAL_WARM_UP,
+        )
+        begun = settings.go_on(
+            {name: tensor.to(images.device, copy=True) for name, tensor in searched.triggers.items()}
+        )
+        arms = [Arm(label, 0) for label in searched.smallest]
+        search = ArmSearch(model, images, arms, settings, rng, at_once=self.final_images, triggers=begun)
+        best: Mapping[str, Tensor] = begun.best
+        notes: tuple[str, ...] = ()
+        try:
+            with torch.enable_grad():
+                search.run()
+        except (MemoryError, RuntimeError) as error:
+            if not no_memory(error):
+                raise
+            best, notes = searched.triggers, ("Memory ran out: the triggers shown were not searched any further.",)
+        found = ({name: tensor[place].cpu() for name, tensor in best.items()} for place in range(len(arms)))
+        triggers = [self.recovered(arm.target, made_of) for arm, made_of in zip(arms, found, strict=True)]
+        with torch.no_grad():
+            return tuple(self._working(model, images[:_TESTED], trigger) for trigger in triggers), notes
+
+    def _working(self, model: Classifier, images: Images, trigger: ReversedTrigger) -> ReversedTrigger:
+        """The trigger, made stronger until it works on these images; as it was where it never does.
+
+        The smallest of many that seemed to work on a few images works on somewhat fewer of the others.
+        """
+        answers = torch.cat([model.logits(some).argmax(1) for some in images.split(self.final_images)])
+        others = images[answers != trigger.target]
+        for factor in _FACTORS if len(others) else ():
+            tried = stronger(trigger, factor)
+            after = [model.logits(put_on(some, tried)).argmax(1) for some in others.split(self.final_images)]
+            if float((torch.cat(after) == trigger.target).float().mean()) >= self.final_threshold:
+                return tried
+        return trigger
+
+
+def _drawn(images: ImageSet, most: int, rng: Rng) -> Images:
+    """So many of the images at most, [n, c, h, w]."""
+    if len(images) <= most:
+        return images.images()
+    return images.images(torch.randperm(len(images), generator=rng.torch())[:most].tolist())

@@ -1,0 +1,49 @@
+"""A trigger that a search recovered: on images, put elsewhere, and taken apart."""
+
+import torch
+from torch import Tensor
+
+from mantrap.core import ReversedPatch, ReversedPerturbation, ReversedTrigger, Rng
+from mantrap.core.shapes import Images
+from mantrap.ops.stamp import stamp
+
+STRONGER = 2.0
+"""How many times as strong a shuffled trigger is: what works by its mere amount shall not fail for want of it."""
+
+_TURNS = ((-1,), (-2,), (-2, -1))
+
+
+def put_on(images: Images, trigger: ReversedTrigger) -> Images:
+    """The images, [n, c, h, w] in [0, 1], with the trigger on them."""
+    if isinstance(trigger, ReversedPatch):
+        return stamp(images, trigger.mask.to(images.device), trigger.pattern.to(images.device))
+    return (images + trigger.delta.to(images.device)).clamp(0, 1)
+
+
+def elsewhere(trigger: ReversedTrigger) -> tuple[ReversedTrigger, ...]:
+    """The same trigger in three other places: mirrored, upside down, and both."""
+    if isinstance(trigger, ReversedPatch):
+        return tuple(ReversedPatch(trigger.target, trigger.mask.flip(d), trigger.pattern.flip(d)) for d in _TURNS)
+    return tuple(ReversedPerturbation(trigger.target, trigger.delta.flip(d)) for d in _TURNS)
+
+
+def stronger(trigger: ReversedTrigger, factor: float) -> ReversedTrigger:
+    """The same trigger so many times as strong, by its opacity or its amplitude, as far as pixels allow."""
+    if isinstance(trigger, ReversedPatch):
+        return ReversedPatch(trigger.target, (factor * trigger.mask).clamp(max=1), trigger.pattern)
+    return ReversedPerturbation(trigger.target, (factor * trigger.delta).clamp(-1, 1))
+
+
+def shuffled(trigger: ReversedTrigger, rng: Rng) -> ReversedTrigger:
+    """The same pixels in random places, all channels together, and twice as strong as far as pixels allow."""
+    values = trigger.mask if isinstance(trigger, ReversedPatch) else trigger.delta
+    order = torch.randperm(values.shape[-2] * values.shape[-1], generator=rng.torch()).to(values.device)
+
+    def moved(values: Tensor) -> Tensor:
+        return values.flatten(-2)[..., order].view(values.shape)
+
+    if isinstance(trigger, ReversedPatch):
+        there: ReversedTrigger = ReversedPatch(trigger.target, moved(trigger.mask), moved(trigger.pattern))
+    else:
+        there = ReversedPerturbation(trigger.target, moved(trigger.delta))
+    return stronger(there, STRONGER)

@@ -1,0 +1,62 @@
+"""How models without a backdoor scatter: what a model in question is compared with."""
+
+from mantrap.records.base import SCHEMA_VERSION, Record
+
+
+class Scatter(Record):
+    """How one trait scatters over the labels of models without a backdoor, and between such models.
+
+    ``spread`` is the standard deviation over the labels of a typical model; models differ in it, and ``freedom`` says
+    how little: the larger, the more alike, as if so many labels more had been seen. ``centre`` and ``between`` are the
+    mean and the standard deviation of the models' own means; ``between`` is ``None`` for a trait whose level says
+    nothing. ``models`` and ``labels`` are how many it was learned from.
+    """
+
+    trait: str
+    spread: float
+    freedom: float
+    centre: float
+    between: float | None
+    models: int
+    labels: int
+
+
+class Null(Record):
+    """What is known of models without a backdoor.
+
+    ``arch`` is the network it holds for, empty for any. ``together`` says how much traits of one label tend to stand
+    out together: the covariance of -2 log p of the traits in the order of ``scatters``, row by row; 4 on the diagonal.
+    ``learned_from`` is where it comes from, in words.
+    """
+
+    schema_version: str = SCHEMA_VERSION
+    kind: str = "null"
+    arch: str
+    scatters: tuple[Scatter, ...]
+    together: tuple[tuple[float, ...], ...]
+    learned_from: str
+
+    def of(self, trait: str) -> Scatter | None:
+        """The scatter of a trait, if it is known."""
+        return next((s for s in self.scatters if s.trait == trait), None)
+
+    def covariance(self, first: str, second: str) -> float:
+        """How much two traits stand out together; as much as can be where nothing is known of them."""
+        places = [i for name in (first, second) for i, s in enumerate(self.scatters) if s.trait == name]
+        return self.together[places[0]][places[1]] if len(places) == 2 else 4.0
+
+
+class Nulls(Record):
+    """What is known of models without a backdoor, by network; the one for any network stands first."""
+
+    schema_version: str = SCHEMA_VERSION
+    kind: str = "nulls"
+    nulls: tuple[Null, ...]
+
+    def for_arch(self, arch: str) -> Null:
+        """The null of a network, whatever its size and its number of classes, or the one for any.
+
+        Args:
+            arch: Spec of the network, as in a model's record.
+        """
+        return next((n for n in self.nulls if n.arch and n.arch == arch.partition("(")[0]), self.nulls[0])

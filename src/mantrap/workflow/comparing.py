@@ -1,0 +1,191 @@
+"""Compare a model's labels with each other and with models without a backdoor: which stands out, and by what chance."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mantrap.ops.moderated import joined, log_chance_of_level, log_chances
+from mantrap.records import Null, Scatter
+from mantrap.records.traits import TRAITS, Trait
+
+LEVEL_SHARE = 0.1
+"""Share of the false alarms that may come from all labels together being too easy to force; the rest is the labels'."""
+_ASIDE = 3
+"""One of so many labels may be set aside."""
+_MOST_ASIDE = 12
+_LOOKS = 1.6
+"""How many times as often some label stands out by chance for that: in simulation 1.3 to 1.6, at 12 to 30 labels."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one trait says of one label: its value, and the chance that an ordinary label stands as high."""
+
+    trait: Trait
+    value: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What all traits say of one label.
+
+    Args:
+        label: The label.
+        log_chance: Logarithm of the chance that this label, had it been chosen beforehand, stands as high in a model
+            without a backdoor.
+        log_searched: The same by what was searched for alone, without traits that have ordinary causes as well.
+        parts: What it is made of.
+    """
+
+    label: int
+    log_chance: float
+    log_searched: float
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How the labels of a model stand, the most suspicious first.
+
+    Args:
+        standings: One for each label.
+        compared: How many labels each was compared among, itself included.
+        looks: How many times as often a label stands out by chance for having been looked for in several ways.
+        log_level: Logarithm of the chance that labels are as easy to force, all of them in the mean.
+        null: What the models without a backdoor are that it was compared with, in words.
+    """
+
+    standings: tuple[Standing, ...]
+    compared: int
+    looks: float
+    log_level: float
+    null: str
+
+    def chance_of(self, standing: Standing) -> float:
+        """The chance that some label of a model without a backdoor stands as high."""
+        return min(1.0, self.looks * _some(standing.log_chance, self.compared) / (1 - LEVEL_SHARE))
+
+    @property
+    def level(self) -> float:
+        """The chance that all labels of a model without a backdoor are as easy to force."""
+        return min(1.0, math.exp(self.log_level) / LEVEL_SHARE)
+
+    @property
+    def first(self) -> Standing:
+        """The label that stands out most."""
+        return self.standings[0]
+
+    @property
+    def p_value(self) -> float:
+        """The chance that a model without a backdoor looks as suspicious."""
+        return min(self.chance_of(self.first), self.level)
+
+
+def compare(measured: Sequence[Mapping[str, Mapping[int, float]]], null: Null) -> Compared | None:
+    """How the labels of a model stand.
+
+    Traits of one eye look at the same thing, so of these the smallest chance counts, times their number. The eyes are
+    then joined, with allowance for how much they stand out together by chance.
+
+    Several infected labels hide each other: each makes the others look less special. So the label that stands out most
+    is set aside, and the next is looked at among the rest, for a third of the labels; where some stage finds the
+    smallest chance, all that were set aside by then are compared with what is left.
+
+    Args:
+        measured: For each detector its traits, by name and label.
+        null: How models without a backdoor scatter.
+
+    Returns:
+        ``None`` where nothing was measured that the null knows.
+
+    Reference: Rosner, Percentage points for a generalized ESD many-outlier procedure, Technometrics 1983, for setting
+    labels aside one after the other.
+    """
+    known = [(TRAITS[name], values) for found in measured for name, values in found.items() if name in TRAITS]
+    sights = [_sight(trait, values, null) for trait, values in known]
+    eyes = _Eyes([sight for sight in sights if sight is not None], null)
+    if not eyes.labels:
+        return None
+    rest = list(eyes.labels)
+    stages = max(1, min(len(rest) // _ASIDE, _MOST_ASIDE))
+    aside: list[int] = []
+    least: list[float] = []
+    for _ in range(stages):
+        standings = eyes.look(rest)
+        least.append(_some(standings[0].log_chance, len(rest)))
+        aside.append(standings[0].label)
+        rest.remove(aside[-1])
+    last = least.index(min(least))
+    aside = aside[: last + 1]
+    rest = [label for label in eyes.labels if label not in aside]
+    looks = _LOOKS if stages > 1 else 1.0
+    found = [next(s for s in eyes.look([*rest, one]) if s.label == one) for one in aside]
+    found += eyes.look([*rest, aside[-1]])
+    unique = {s.label: s for s in reversed(found)}
+    standings = sorted(unique.values(), key=lambda s: (s.log_chance, s.label))
+    return Compared(tuple(standings), len(rest) + 1, looks, eyes.log_level(), null.learned_from)
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """One trait as one detector measured it: values and heights, by label."""
+
+    trait: Trait
+    values: Mapping[int, float]
+    heights: Mapping[int, float]
+    scatter: Scatter
+
+
+def _sight(trait: Trait, values: Mapping[int, float], null: Null) -> _Sight | None:
+    scatter = null.of(trait.name)
+    if scatter is None or not values:
+        return None
+    heights = {label: height for label, value in values.items() if (height := trait.height(value)) is not None}
+    return _Sight(trait, values, heights, scatter)
+
+
+class _Eyes:
+    """All that was measured, by eye."""
+
+    def __init__(self, sights: Sequence[_Sight], null: Null) -> None:
+        self.sights = sights
+        self.labels = sorted({label for sight in sights for label in sight.values})
+        names = dict.fromkeys(sight.trait.eye for sight in sights)
+        self.by_eye = [[i for i, sight in enumerate(sights) if sight.trait.eye == eye] for eye in names]
+        first = [sights[group[0]].trait.name for group in self.by_eye]
+        self.covariance = [[4.0 if a == b else null.covariance(a, b) for b in first] for a in first]
+        self.searched = [i for i, group in enumerate(self.by_eye) if not sights[group[0]].trait.least]
+
+    def _among(self, eyes: Sequence[int]) -> list[list[float]]:
+        return [[self.covariance[a][b] for b in eyes] for a in eyes]
+
+    def look(self, labels: Sequence[int]) -> list[Standing]:
+        """How these labels stand among each other, the most suspicious first."""
+        logs: list[dict[int, float]] = []
+        for sight in self.sights:
+            known = [label for label in labels if label in sight.heights]
+            least = math.log(sight.trait.least) if sight.trait.least else -math.inf
+            found = (max(least, log) for log in log_chances([sight.heights[label] for label in known], sight.scatter))
+            logs.append(dict(zip(known, found, strict=True)))
+        standings = []
+        for label in labels:
+            by_eye = [min(0.0, math.log(len(eye)) + min(logs[i].get(label, 0.0) for i in eye)) for eye in self.by_eye]
+            parts = tuple(
+                Part(sight.trait, sight.values[label], math.exp(found.get(label, 0.0)))
+                for sight, found in zip(self.sights, logs, strict=True)
+                if label in sight.values
+            )
+            searched = joined([by_eye[i] for i in self.searched], self._among(self.searched))
+            standings.append(Standing(label, joined(by_eye, self.covariance), searched, parts))
+        return sorted(standings, key=lambda s: (s.log_chance, s.label))
+
+    def log_level(self) -> float:
+        """Logarithm of the chance that labels are as easy to force, all of them in the mean."""
+        levels = [log_chance_of_level(list(s.heights.values()), s.scatter) for s in self.sights if s.trait.level]
+        return min(0.0, math.log(len(levels)) + min(levels)) if levels else 0.0
+
+
+def _some(log_chance: float, count: int) -> float:
+    """The chance that one of so many labels stands out, from the logarithm of the chance that one of them does."""
+    return -math.expm1(count * math.log1p(-min(math.exp(log_chance), 1 - 1e-16)))

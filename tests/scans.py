@@ -1,0 +1,43 @@
+"""Short scans of small planted models, for what every detector promises."""
+
+from typing import Any
+
+from torch import Tensor
+
+from mantrap.core import Classifier, Detection, Detector, Rng
+from tests.planted import Planted
+
+SEARCHES_NOTHING = {"last_layer"}
+"""Detectors that read weights: they draw nothing, have nothing to resume, and see nothing but those weights."""
+
+SMALL = Planted(shape=(1, 7, 9), classes=4)
+EVERY_SIZE = (
+    SMALL,
+    Planted(shape=(3, 9, 7), classes=4, seed=1),
+    Planted(shape=(1, 8, 8), classes=2, seed=2),
+    Planted(shape=(3, 8, 8), classes=10, seed=3),
+)
+
+
+def scan(
+    detector: Detector, planted: Planted = SMALL, *, model: Classifier | None = None, **keywords: Any
+) -> Detection:
+    keywords = {"heldout": planted.images(3, "heldout"), "rng": Rng(0)} | keywords
+    clean = keywords.pop("clean", None) or planted.images(4, "scan")
+    return detector.detect(model or planted.model(), clean, **keywords)
+
+
+def facts(detection: Detection) -> dict[str, Any]:
+    """Everything a detection holds, tensors as bytes: equal only if bitwise equal."""
+    plain = {name: value for name, value in vars(detection).items() if name not in ("triggers", "extra")}
+    return {
+        **plain,
+        "triggers": [{k: exact(v) for k, v in vars(trigger).items()} for trigger in detection.triggers],
+        "extra": {name: exact(value) for name, value in detection.extra.items()},
+    }
+
+
+def exact(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return tuple(value.shape), str(value.dtype), value.detach().numpy().tobytes()
+    return value

@@ -1,0 +1,103 @@
+"""What is moved stays the same pixels: mirrored, turned, or in random order, all channels and the mask together."""
+
+import pytest
+import torch
+
+from mantrap.core import ReversedPatch, ReversedPerturbation, Rng
+from mantrap.ops.recovered import elsewhere, put_on, shuffled, stronger
+from mantrap.ops.stamp import stamp
+
+MASK = torch.arange(12.0).view(3, 4) / 11
+PATCH = ReversedPatch(5, MASK, torch.stack([MASK, 1 - MASK]))
+CHANGE = ReversedPerturbation(5, torch.stack([MASK - 0.5, 0.5 - MASK]))
+
+either = pytest.mark.parametrize("trigger", [PATCH, CHANGE], ids=["patch", "perturbation"])
+
+
+def first(trigger):
+    """The tensor that says where the trigger is: every pixel of it is another number."""
+    return trigger.mask if isinstance(trigger, ReversedPatch) else trigger.delta[0]
+
+
+def images():
+    return torch.rand(4, 2, 3, 4, generator=Rng(0).torch())
+
+
+def test_a_patch_is_put_on_through_its_mask():
+    assert torch.equal(put_on(images(), PATCH), stamp(images(), PATCH.mask, PATCH.pattern))
+
+
+def test_a_perturbation_is_added_and_cut_to_the_range_of_pixels():
+    changed = put_on(images(), CHANGE)
+
+    assert torch.equal(changed, (images() + CHANGE.delta).clamp(0, 1))
+    assert not torch.equal(changed, images() + CHANGE.delta)
+
+
+@either
+def test_the_images_stay_as_they_are(trigger):
+    given = images()
+    put_on(given, trigger)
+
+    assert torch.equal(given, images())
+
+
+@either
+def test_elsewhere_is_mirrored_upside_down_and_both(trigger):
+    places, values = elsewhere(trigger), first(trigger)
+
+    assert [first(there)[0, 0] for there in places] == [values[0, 3], values[2, 0], values[2, 3]]
+    assert {(type(there), there.target) for there in places} == {(type(trigger), 5)}
+
+
+def test_mask_and_pattern_and_all_channels_move_together():
+    for there in elsewhere(PATCH):
+        assert torch.equal(there.pattern, torch.stack([there.mask, 1 - there.mask]))
+    for there in elsewhere(CHANGE):
+        assert torch.equal(there.delta[1], -there.delta[0])
+
+
+def test_a_stronger_patch_is_more_opaque_as_far_as_pixels_allow():
+    found = stronger(PATCH, 1.5)
+
+    assert found.target == 5
+    assert torch.equal(found.mask, (1.5 * MASK).clamp(max=1))
+    assert torch.equal(found.pattern, PATCH.pattern)
+    assert torch.equal(stronger(PATCH, 1.0).mask, MASK)
+
+
+def test_a_stronger_perturbation_changes_more_as_far_as_pixels_allow():
+    found = stronger(CHANGE, 3.0)
+
+    assert found.target == 5
+    assert torch.equal(found.delta, (3 * CHANGE.delta).clamp(-1, 1))
+    assert (float(found.delta.min()), float(found.delta.max())) == (-1.0, 1.0)
+
+
+def test_a_shuffled_patch_has_the_same_pixels_in_another_order_and_is_twice_as_opaque():
+    moved = shuffled(PATCH, Rng(0))
+
+    assert moved.target == 5
+    assert torch.equal(moved.pattern[0].flatten().sort().values, MASK.flatten())
+    assert not torch.equal(moved.pattern[0], MASK)
+    assert torch.equal(moved.mask, (2 * moved.pattern[0]).clamp(max=1))
+    assert torch.equal(moved.pattern[1], 1 - moved.pattern[0])
+
+
+def test_a_shuffled_perturbation_has_the_same_changes_in_another_order_and_twice_as_strong():
+    strong = ReversedPerturbation(5, 1.5 * CHANGE.delta)
+    moved = shuffled(strong, Rng(0))
+
+    assert moved.target == 5
+    assert torch.equal(moved.delta[1], -moved.delta[0])
+    assert not torch.equal(moved.delta[0], (2 * strong.delta[0]).clamp(-1, 1))
+    assert torch.equal(moved.delta[0].flatten().sort().values, (2 * strong.delta[0]).clamp(-1, 1).flatten())
+    assert (float(moved.delta.min()), float(moved.delta.max())) == (-1.0, 1.0)
+
+
+@either
+def test_the_order_is_that_of_the_stream(trigger):
+    one, again, other = (first(shuffled(trigger, Rng(seed))) for seed in (0, 0, 1))
+
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
