@@ -35,7 +35,7 @@ def demo(*, out: Path = Path("mantrap-demo"), running: Running = _RUNNING) -> in
             f"  {page}\n"
         )
     sys.stdout.write(
-        "\nThe rule behind a verdict is provisional: by chance it calls some clean models INCONCLUSIVE. SUSPICIOUS\n"
-        "takes a trigger that works and a label that stands far out. The reports show the norms of all labels.\n"
+        "\nSUSPICIOUS takes a trigger that works and a label that stands out as in less than 2 % of models without a\n"
+        "backdoor. The reports show how all labels stand.\n"
     )
     return 0

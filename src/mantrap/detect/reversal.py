@@ -168,18 +168,22 @@ class Reversal(ArmSettings, ABC):
             return tuple(self._working(model, images[:_TESTED], trigger) for trigger in triggers), notes
 
     def _working(self, model: Classifier, images: Images, trigger: ReversedTrigger) -> ReversedTrigger:
-        """The trigger, made stronger until it works on these images; as it was where it never does.
+        """The trigger, made stronger until it works on these images, or as strong as it works best.
 
         The smallest of many that seemed to work on a few images works on somewhat fewer of the others.
         """
         answers = torch.cat([model.logits(some).argmax(1) for some in images.split(self.final_images)])
         others = images[answers != trigger.target]
+        best, most = trigger, -1.0
         for factor in _FACTORS if len(others) else ():
             tried = stronger(trigger, factor)
             after = [model.logits(put_on(some, tried)).argmax(1) for some in others.split(self.final_images)]
-            if float((torch.cat(after) == trigger.target).float().mean()) >= self.final_threshold:
-                return tried
-        return trigger
+            hits = float((torch.cat(after) == trigger.target).float().mean())
+            if hits > most:
+                best, most = tried, hits
+            if hits >= self.final_threshold:
+                break
+        return best
 
 
 def _drawn(images: ImageSet, most: int, rng: Rng) -> Images:

@@ -11,7 +11,7 @@ from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, Standing
 
 PAPER_INDEX = 2.0
-SUCCESS_FROM = 0.95
+SUCCESS_FROM = 0.9
 CHANCE_BELOW = 0.02
 NOTICED_BELOW = 0.07
 SEARCHED_BELOW = 0.1
