@@ -93,14 +93,6 @@ def triggers_after(settings, steps):
     return {t.target: t.norm for t in found.triggers}, [f.success.value for f in found.labels if f.success]
 
 
-def test_the_finish_makes_patches_work_where_few_images_were_enough_for_the_search(monkeypatch):
-    monkeypatch.setattr(reversal, "_FACTORS", (1.0,))
-    (_, before), (_, after) = (triggers_after(PATCHES, steps) for steps in (1, 20))
-
-    assert min(before) < 0.9
-    assert min(after) > 0.95
-
-
 def test_the_finish_makes_changes_fainter_that_were_larger_than_need_be(monkeypatch):
     monkeypatch.setattr(reversal, "_FACTORS", (1.0,))
     (before, _), (after, _) = (triggers_after(CHANGES, steps) for steps in (1, 150))
@@ -110,7 +102,7 @@ def test_the_finish_makes_changes_fainter_that_were_larger_than_need_be(monkeypa
 
 def lax(settings):
     """A search that few images satisfy, and no finish: its triggers work too seldom."""
-    return dataclasses.replace(settings, success_threshold=0.4, finalists=5, final_threshold=0.9, final_steps=1)
+    return dataclasses.replace(settings, success_threshold=0.3, finalists=5, final_threshold=0.9, final_steps=1)
 
 
 @either
@@ -127,13 +119,14 @@ def test_a_trigger_is_made_stronger_until_it_works_and_no_more(settings, monkeyp
 
 
 @either
-def test_a_trigger_that_no_strength_makes_work_stays_as_it_was(settings, monkeypatch):
-    monkeypatch.setattr(reversal, "_FACTORS", (1.0,))
-    plain = scan(settings)
-    monkeypatch.setattr(reversal, "_FACTORS", (0.01, 0.02))
-    tried = scan(settings)
+def test_a_trigger_that_no_strength_makes_work_is_as_strong_as_it_works_best(settings, monkeypatch):
+    never = dataclasses.replace(lax(settings), final_threshold=1.0)
+    found = []
+    for factors in ((1.0,), (1.0, 0.01), (0.01, 1.0, 0.02)):
+        monkeypatch.setattr(reversal, "_FACTORS", factors)
+        found.append([t.norm for t in scan(never).triggers])
 
-    assert [t.norm for t in tried.triggers] == [t.norm for t in plain.triggers]
+    assert found[0] == found[1] == found[2]
 
 
 @either

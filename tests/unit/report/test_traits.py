@@ -158,7 +158,7 @@ def test_all_labels_together_have_a_short_table(suspicious, outline):
     assert heads == ["Label", "Chance"]
     assert rows == [["7", "&lt;0.1 %"], ["0", "25.0 %"], ["1", "37.5 %"], ["2", "50.0 %"], ["3", "62.5 %"]]
     assert '<tr class="suspected"><th scope="row">7</th>' in html
-    assert f"All together, compared with {suspicious.comparison.null}:" in outline(html).text
+    assert f"All together, compared with {suspicious.comparison.null}." in outline(html).text
 
 
 def test_without_a_comparison_there_is_no_table_of_all_together(suspicious, outline):

@@ -76,8 +76,8 @@ class TestDecide:
         ("p_value", "hits", "expected"),
         [
             pytest.param(1e-6, 100, SUSPICIOUS, id="stands out and its trigger works"),
-            pytest.param(JUST_BELOW, 95, SUSPICIOUS, id="just enough of both"),
-            pytest.param(JUST_BELOW, 94, INCONCLUSIVE, id="its trigger works too seldom"),
+            pytest.param(JUST_BELOW, 90, SUSPICIOUS, id="just enough of both"),
+            pytest.param(JUST_BELOW, 89, INCONCLUSIVE, id="its trigger works too seldom"),
             pytest.param(1e-6, 0, INCONCLUSIVE, id="its trigger does not work"),
             pytest.param(1e-6, None, INCONCLUSIVE, id="it has no trigger"),
             pytest.param(CHANCE_BELOW, 100, INCONCLUSIVE, id="stands out not quite enough"),
@@ -145,7 +145,7 @@ class TestAccuse:
     def test_without_a_comparison_nobody_is(self):
         assert accuse(None, [detection(ORDINARY, kept=[patch(3)])]) is None
 
-    @pytest.mark.parametrize(("hits", "works"), [(95, True), (94, False), (None, False)])
+    @pytest.mark.parametrize(("hits", "works"), [(90, True), (89, False), (None, False)])
     def test_its_trigger_has_to_work_on_heldout_images(self, hits, works):
         one = accuse(compared(0.001), [detection(ORDINARY, {3: hits}, kept=[patch(3)])])
 

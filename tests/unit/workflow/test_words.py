@@ -66,7 +66,7 @@ class TestReasons:
         ("hits", "sentence"),
         [
             (97, "Its trigger sends 97.0 % of held-out images there."),
-            (60, "Its trigger sends 60.0 % of held-out images there; 95 % are needed."),
+            (60, "Its trigger sends 60.0 % of held-out images there; 90 % are needed."),
             (None, "No trigger for it was measured, so this alone accuses nobody."),
         ],
     )
