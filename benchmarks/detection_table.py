@@ -9,10 +9,10 @@ import torch
 from mantrap.core import Rng
 from mantrap.detect.nulls import known_nulls
 from mantrap.ops.intervals import wilson
-from mantrap.records import Nulls, Rate, Record, Verdict
+from mantrap.records import Nulls, Record, Verdict
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, compare
-from mantrap.workflow.verdict import Accused, decide
+from mantrap.workflow.verdict import Accused, accuse, decide
 
 CLEAN = "clean"
 MAIN = ("patch", "blended", "trojan")
@@ -54,11 +54,13 @@ class Decided:
         judged: What was measured.
         compared: How its labels stand.
         verdict: The verdict.
+        accused: The label that it is about.
     """
 
     judged: Judged
     compared: Compared | None
     verdict: Verdict
+    accused: Accused | None = None
 
     @property
     def p_value(self) -> float:
@@ -67,8 +69,8 @@ class Decided:
 
     @property
     def first(self) -> int | None:
-        """The label that stands out most."""
-        return None if self.compared is None else self.compared.first.label
+        """The label that stands out most, or that is accused."""
+        return None if self.accused is None else self.accused.standing.label
 
     @property
     def named(self) -> bool:
@@ -81,11 +83,9 @@ def decided(judged: Judged, nulls: Nulls | None = None) -> Decided:
     compared = compare(judged.values(), (nulls or known_nulls()).for_arch(judged.network))
     if compared is None:
         return Decided(judged, None, Verdict.INCONCLUSIVE)
-    share = judged.successes.get(str(compared.first.label))
-    rate = None if share is None else Rate(hits=0, total=0, value=share, low=share, high=share)
-    accused = Accused(compared.first, compared.p_value, rate)
-    verdict = decide(accused, other_suspects=False, barred=("barred",) if judged.barred else ())
-    return Decided(judged, compared, verdict)
+    accused = accuse(compared, {int(label): share for label, share in judged.successes.items()})
+    verdict = decide(compared, accused, other_suspects=False, barred=("barred",) if judged.barred else ())
+    return Decided(judged, compared, verdict, accused)
 
 
 def tables(found: Sequence[Decided]) -> str:

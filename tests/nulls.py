@@ -6,7 +6,7 @@ import pytest
 
 from mantrap.records import Null, Nulls, Scatter
 from mantrap.records.traits import TRAITS
-from mantrap.workflow import audit
+from mantrap.workflow import comparing
 
 SPREAD, BETWEEN, FREEDOM, SURE = 0.4, 0.4, 8.0, 1000
 
@@ -37,5 +37,5 @@ def steady():
     """Inside, audits judge by these numbers and not by the package's own."""
     known = Nulls(nulls=(null_of(together=2.0),))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(audit, "known_nulls", lambda: known)
+        patched.setattr(comparing, "known_nulls", lambda: known)
         yield

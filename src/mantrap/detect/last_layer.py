@@ -16,6 +16,8 @@ from mantrap.errors import FailedError
 from mantrap.ops.features import last_linear
 from mantrap.records.traits import ROW_MEAN, ROW_NORM
 
+_TWO = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class LastLayer:
@@ -86,17 +88,18 @@ class LastLayer:
 
 
 def _compared(rows: Float[Tensor, "k d"], targets: Sequence[int]) -> dict[str, dict[int, float]]:
-    """Mean and length of the rows of these labels; a row of zeros has neither."""
+    """Mean and length of what sets the rows of these labels apart from the mean row; one of zeros has neither."""
     if not bool(rows.isfinite().all()):
         raise FailedError(
             expected="finite weights in the last layer",
             got="some that are not",
             remedy="Check the file that the model was read from.",
         )
+    rows = rows - rows.mean(0)  # what all labels share changes no answer
     norms = torch.linalg.vector_norm(rows, dim=1)
     means = rows.mean(1) * math.sqrt(rows.shape[1]) / norms
     some = [t for t in targets if float(norms[t]) > 0]
-    return {
-        ROW_MEAN.name: {t: float(means[t]) for t in some},
-        ROW_NORM.name: {t: float(norms[t]) for t in some},
-    }
+    traits = {ROW_MEAN.name: {t: float(means[t]) for t in some}}
+    if len(rows) > _TWO:  # of two labels what sets one apart from the mean is as long as what sets the other apart
+        traits[ROW_NORM.name] = {t: float(norms[t]) for t in some}
+    return traits

@@ -16,6 +16,9 @@ FEWEST_MODELS = 3
 MOST_FREEDOM = 20.0
 """Whatever was learned from some models, one more may differ from all of them."""
 
+_MIDDLE_FROM = 5
+_LOWEST = 3.0
+"""Spreads below the middle at which a height is cut."""
 _NEWTON = 60
 _CLOSE = 1e-10
 _LEAST_SPREAD = 1e-6
@@ -42,6 +45,8 @@ def fit_scatter(trait: str, models: Sequence[Sequence[float]], *, level: bool) -
     known = [np.asarray(m, dtype=np.float64) for m in models if len(m) > 1]
     if len(known) < FEWEST_MODELS:
         raise ValueError(f"expected at least {FEWEST_MODELS} models of two labels or more, got {len(known)}")
+    usual = float(np.median([m.std(ddof=1) for m in known]))
+    known = [_not_too_low(m, usual) for m in known]
     seen = np.array([len(m) - 1 for m in known], dtype=np.float64)
     variances = np.maximum([float(m.var(ddof=1)) for m in known], _LEAST_SPREAD**2)
     logs = np.log(variances) - _polygamma(0, seen / 2) + np.log(seen / 2)
@@ -79,7 +84,7 @@ def log_chances(heights: Sequence[float], scatter: Scatter) -> list[float]:
 
     Reference: Smyth 2004, section 4, for the moderated t; the mean is that of a normal model of two levels.
     """
-    values = np.asarray(heights, dtype=np.float64)
+    values = _not_too_low(np.asarray(heights, dtype=np.float64), scatter.spread)
     if not len(values):
         return []
     if len(values) == 1 and scatter.between is None:
@@ -136,6 +141,14 @@ def joined(logs: Sequence[float], covariance: Sequence[Sequence[float]]) -> floa
     # So far out that a double holds no chance, the tail's leading term is near enough.
     far = (shape - 1) * math.log(max(float(where), 1.0)) - float(where) - math.lgamma(shape)
     return math.log(chance) if chance > 0 else far
+
+
+def _not_too_low(values: NDArray[np.float64], spread: float) -> NDArray[np.float64]:
+    """The values, those far below the middle raised: only high ones are suspicious, and a low one shall hide none."""
+    if len(values) < _MIDDLE_FROM:
+        return values
+    raised: NDArray[np.float64] = np.maximum(values, np.median(values) - _LOWEST * spread)
+    return raised
 
 
 def _predicted(

@@ -1,5 +1,7 @@
 """How models without a backdoor scatter: what a model in question is compared with."""
 
+import dataclasses
+
 from mantrap.records.base import SCHEMA_VERSION, Record
 
 
@@ -44,6 +46,10 @@ class Null(Record):
         """How much two traits stand out together; as much as can be where nothing is known of them."""
         places = [i for name in (first, second) for i, s in enumerate(self.scatters) if s.trait == name]
         return self.together[places[0]][places[1]] if len(places) == 2 else 4.0
+
+    def without_levels(self) -> "Null":
+        """The same where only differences between the labels of a model say something."""
+        return dataclasses.replace(self, scatters=tuple(dataclasses.replace(s, between=None) for s in self.scatters))
 
 
 class Nulls(Record):

@@ -23,7 +23,6 @@ from mantrap.core import (
     Rng,
 )
 from mantrap.data import check_labels, split
-from mantrap.detect.nulls import known_nulls
 from mantrap.errors import UsageError
 from mantrap.models import check_outputs
 from mantrap.records import (
@@ -35,13 +34,13 @@ from mantrap.records import (
 )
 from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
-from mantrap.workflow.comparing import Compared, compare
+from mantrap.workflow.comparing import compare, null_for
 from mantrap.workflow.evidence import marked, suspect_records
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.plan import Plan, Source, spelled
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
-from mantrap.workflow.verdict import RULE, Judged, accuse, counts, decide, judge_labels, noticed_labels
+from mantrap.workflow.verdict import RULE, Judged, accuse, counts, decide, judge_labels, noticed_labels, successes_of
 from mantrap.workflow.versions import versions
 
 RECORD_FILE = "audit.json"
@@ -149,17 +148,19 @@ class _Audit:
         detections = [self._detect(detector, scan, heldout, rng) for detector in self.plan.detectors]
         judged = [judge_labels(detection) for detection in detections]
         barred = (*checked.barring, *self._partial(), *words.unfinished(detections))
-        compared = compare([d.traits for d in detections], known_nulls().for_arch(self.model.arch))
-        accused = accuse(compared, detections)
-        verdict = decide(accused, other_suspects=any(d.suspects and not counts(d) for d in detections), barred=barred)
-        suspects = self._suspects(detections, judged, compared, heldout, rng.child("evidence"))
+        compared = compare([d.traits for d in detections], null_for(self.model.arch, self.model.input_shape))
+        accused = accuse(compared, successes_of(detections))
+        others = any(d.suspects and not counts(d) for d in detections)
+        verdict = decide(compared, accused, other_suspects=others, barred=barred)
+        shown = noticed_labels(compared, accused)
+        suspects = self._suspects(detections, judged, shown, heldout, rng.child("evidence"))
         # The labels of the detector that has most to say of them; every detection holds its own.
         first = max(range(len(judged)), key=lambda i: (len(judged[i]), -i))
         return AuditRecord(
             verdict=verdict,
             verdict_rule=RULE,
             provisional=False,
-            headline=words.headline(verdict, suspects, compared, self.model),
+            headline=words.headline(verdict, suspects, compared, accused, self.model),
             reasons=words.reasons(detections, compared, accused, self.model, barred),
             barring=barred,
             blind_spots=words.blind_spots(detections, self.plan.labels),
@@ -211,12 +212,12 @@ class _Audit:
         self,
         detections: Sequence[Detection],
         judged: Sequence[Sequence[Judged]],
-        compared: Compared | None,
+        noticed: Sequence[int],
         heldout: ImageSet,
         rng: Rng,
     ) -> tuple[SuspectRecord, ...]:
         """What is shown of the labels that stand out."""
-        named = marked(detections, judged, noticed_labels(compared))
+        named = marked(detections, judged, noticed)
         with self.watch.stage("evidence"):
             records, cost = suspect_records(self.model, heldout, named[:MOST_SUSPECTS], rng)
         self.ledger.add("evidence", cost)

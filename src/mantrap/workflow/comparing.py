@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mantrap.detect.nulls import known_nulls
 from mantrap.ops.moderated import joined, log_chance_of_level, log_chances
 from mantrap.records import Null, Scatter
-from mantrap.records.traits import TRAITS, Trait
+from mantrap.records.traits import PATCH, TRAITS, Trait
 
 LEVEL_SHARE = 0.1
 """Share of the false alarms that may come from all labels together being too easy to force; the rest is the labels'."""
+_SMALLEST_SIDE, _LARGEST_SIDE = 20, 64
 _ASIDE = 3
 """One of so many labels may be set aside."""
 _MOST_ASIDE = 12
@@ -34,13 +36,15 @@ class Standing:
         label: The label.
         log_chance: Logarithm of the chance that this label, had it been chosen beforehand, stands as high in a model
             without a backdoor.
-        log_searched: The same by what was searched for alone, without traits that have ordinary causes as well.
+        log_searched: The same by triggers and margins alone, without the last layer.
+        log_trigger: The same by triggers alone.
         parts: What it is made of.
     """
 
     label: int
     log_chance: float
     log_searched: float
+    log_trigger: float
     parts: tuple[Part, ...]
 
 
@@ -64,7 +68,14 @@ class Compared:
 
     def chance_of(self, standing: Standing) -> float:
         """The chance that some label of a model without a backdoor stands as high."""
-        return min(1.0, self.looks * _some(standing.log_chance, self.compared) / (1 - LEVEL_SHARE))
+        return self._of_any(standing.log_chance)
+
+    def chance_by_trigger(self, standing: Standing) -> float:
+        """The chance that some label of a model without a backdoor needs as small a trigger."""
+        return self._of_any(standing.log_trigger)
+
+    def _of_any(self, log_chance: float) -> float:
+        return min(1.0, self.looks * _some(log_chance, self.compared) / (1 - LEVEL_SHARE))
 
     @property
     def level(self) -> float:
@@ -80,6 +91,16 @@ class Compared:
     def p_value(self) -> float:
         """The chance that a model without a backdoor looks as suspicious."""
         return min(self.chance_of(self.first), self.level)
+
+
+def null_for(arch: str, shape: tuple[int, int, int]) -> Null:
+    """What is known of models without a backdoor of this network, for images [c, h, w].
+
+    Levels were learned from images of 24 to 32 pixels; beyond twice that, or below, they say nothing.
+    """
+    null = known_nulls().for_arch(arch)
+    known = min(shape[1:]) >= _SMALLEST_SIDE and max(shape[1:]) <= _LARGEST_SIDE
+    return null if known else null.without_levels()
 
 
 def compare(measured: Sequence[Mapping[str, Mapping[int, float]]], null: Null) -> Compared | None:
@@ -104,7 +125,8 @@ def compare(measured: Sequence[Mapping[str, Mapping[int, float]]], null: Null) -
     """
     known = [(TRAITS[name], values) for found in measured for name, values in found.items() if name in TRAITS]
     sights = [_sight(trait, values, null) for trait, values in known]
-    eyes = _Eyes([sight for sight in sights if sight is not None], null)
+    order = list(TRAITS.values())
+    eyes = _Eyes(sorted((s for s in sights if s is not None), key=lambda s: order.index(s.trait)), null)
     if not eyes.labels:
         return None
     rest = list(eyes.labels)
@@ -154,11 +176,13 @@ class _Eyes:
         names = dict.fromkeys(sight.trait.eye for sight in sights)
         self.by_eye = [[i for i, sight in enumerate(sights) if sight.trait.eye == eye] for eye in names]
         first = [sights[group[0]].trait.name for group in self.by_eye]
-        self.covariance = [[4.0 if a == b else null.covariance(a, b) for b in first] for a in first]
-        self.searched = [i for i, group in enumerate(self.by_eye) if not sights[group[0]].trait.least]
-
-    def _among(self, eyes: Sequence[int]) -> list[list[float]]:
-        return [[self.covariance[a][b] for b in eyes] for a in eyes]
+        covariance = [[4.0 if a == b else null.covariance(a, b) for b in first] for a in first]
+        traits = [sights[group[0]].trait for group in self.by_eye]
+        every, searched, trigger = (
+            [i for i, trait in enumerate(traits) if fits(trait)]
+            for fits in (lambda _: True, lambda t: not t.least, lambda t: t.eye == PATCH.eye)
+        )
+        self.views = [(eyes, [[covariance[a][b] for b in eyes] for a in eyes]) for eyes in (every, searched, trigger)]
 
     def look(self, labels: Sequence[int]) -> list[Standing]:
         """How these labels stand among each other, the most suspicious first."""
@@ -176,13 +200,15 @@ class _Eyes:
                 for sight, found in zip(self.sights, logs, strict=True)
                 if label in sight.values
             )
-            searched = joined([by_eye[i] for i in self.searched], self._among(self.searched))
-            standings.append(Standing(label, joined(by_eye, self.covariance), searched, parts))
+            every, searched, trigger = (joined([by_eye[i] for i in eyes], table) for eyes, table in self.views)
+            standings.append(Standing(label, every, searched, trigger, parts))
         return sorted(standings, key=lambda s: (s.log_chance, s.label))
 
     def log_level(self) -> float:
         """Logarithm of the chance that labels are as easy to force, all of them in the mean."""
-        levels = [log_chance_of_level(list(s.heights.values()), s.scatter) for s in self.sights if s.trait.level]
+        # Of a search that finds no trigger for most labels those of the others say nothing of the model.
+        known = [s for s in self.sights if s.trait.level and 2 * len(s.heights) > len(self.labels)]
+        levels = [log_chance_of_level(list(s.heights.values()), s.scatter) for s in known]
         return min(0.0, math.log(len(levels)) + min(levels)) if levels else 0.0
 
 

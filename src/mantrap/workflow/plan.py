@@ -60,7 +60,7 @@ class Plan:
             "images": images.digest(),
             "network": _behaviour(model),
             "versions": versions(),
-            "detectors": [spelled(d) for d in self.detectors],
+            "detectors": [repr(d) for d in self.detectors],
             "labels": None if self.labels is None else list(self.labels),
             "seed": self.seed,
         }

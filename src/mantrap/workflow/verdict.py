@@ -1,7 +1,7 @@
 """The rule that turns what detectors measured into a verdict."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mantrap.core import Detection
@@ -14,12 +14,12 @@ PAPER_INDEX = 2.0
 SUCCESS_FROM = 0.9
 CHANCE_BELOW = 0.02
 NOTICED_BELOW = 0.07
+TRIGGER_BELOW = 0.1
 SEARCHED_BELOW = 0.1
 RULE = (
-    f"calibrated-1: by all detectors together a chance below {100 * CHANCE_BELOW:g} % that a model without a backdoor "
-    f"looks as suspicious, by triggers and margins alone one below {100 * SEARCHED_BELOW:g} % that an ordinary label "
-    f"does, and a trigger for the label that stands out that sends at least {100 * SUCCESS_FROM:g} % of held-out "
-    "images there"
+    f"calibrated-2: by all detectors together a chance below {100 * CHANCE_BELOW:g} % that some label of a model "
+    f"without a backdoor stands out as far, by triggers alone one below {100 * TRIGGER_BELOW:g} %, and a trigger that "
+    f"sends at least {100 * SUCCESS_FROM:g} % of held-out images to the label"
 )
 
 
@@ -29,52 +29,77 @@ class Accused:
 
     Args:
         standing: What all detectors say of it.
-        p_value: The chance that a model without a backdoor looks as suspicious.
+        p_value: The chance that some label of a model without a backdoor stands out as far.
+        by_trigger: The chance that some label of such a model needs as small a trigger.
         success: Share of held-out images that its best trigger sends there; ``None`` where none was measured.
     """
 
     standing: Standing
     p_value: float
-    success: Rate | None
+    by_trigger: float
+    success: float | None
 
     @property
     def works(self) -> bool:
         """Whether a trigger was found that works on images that the search has not seen."""
-        return self.success is not None and self.success.value >= SUCCESS_FROM
+        return self.success is not None and self.success >= SUCCESS_FROM
 
     @property
-    def searched(self) -> bool:
-        """Whether it stands out by more than what honest training on unequal classes may leave."""
-        return self.standing.log_searched < math.log(SEARCHED_BELOW)
+    def small(self) -> bool:
+        """Whether its trigger is small by itself: honest training on unequal classes moves all the rest as well."""
+        return self.by_trigger < TRIGGER_BELOW
 
     @property
     def strong(self) -> bool:
         """Whether this is a finding."""
-        return self.works and self.searched and self.p_value < CHANCE_BELOW
+        return self.works and self.small and self.p_value < CHANCE_BELOW
 
     @property
     def noticed(self) -> bool:
-        """Whether this bars the all-clear."""
-        return self.p_value < NOTICED_BELOW
+        """Whether this bars the all-clear; its weights in the last layer alone do not."""
+        return self.p_value < NOTICED_BELOW and _searched(self.standing)
 
 
-def accuse(compared: Compared | None, detections: Sequence[Detection]) -> Accused | None:
-    """The label that stands out most; ``None`` where labels cannot be compared."""
+def accuse(compared: Compared | None, successes: Mapping[int, float]) -> Accused | None:
+    """The label that is a finding, else the one that stands out most; ``None`` where labels cannot be compared.
+
+    Args:
+        compared: How the labels stand.
+        successes: Of labels for which a trigger was measured, the success of the best one.
+    """
     if compared is None:
         return None
-    label = compared.first.label
-    found = (d.finding_for(label) for d in detections if d.trigger_for(label))
-    successes = [f.success for f in found if f is not None and f.success is not None]
-    best = max(successes, key=lambda rate: rate.value, default=None)
-    return Accused(compared.first, compared.p_value, best)
+
+    def accused(standing: Standing) -> Accused:
+        by_trigger = compared.chance_by_trigger(standing)
+        return Accused(standing, compared.chance_of(standing), by_trigger, successes.get(standing.label))
+
+    some = (accused(s) for s in compared.standings if compared.chance_of(s) < CHANCE_BELOW)
+    return next((one for one in some if one.strong), accused(compared.first))
 
 
-def noticed_labels(compared: Compared | None) -> tuple[int, ...]:
-    """Labels of which each alone bars the all-clear, the most suspicious first; the first where the level does."""
-    if compared is None:
+def successes_of(detections: Sequence[Detection]) -> dict[int, float]:
+    """For each label with a trigger the success of the one that works best on held-out images."""
+    found: dict[int, float] = {}
+    for detection in detections:
+        for finding in detection.labels:
+            if finding.success is not None and detection.trigger_for(finding.label) is not None:
+                found[finding.label] = max(finding.success.value, found.get(finding.label, 0.0))
+    return found
+
+
+def noticed_labels(compared: Compared | None, accused: Accused | None) -> tuple[int, ...]:
+    """Labels to show: the accused one, where there is reason to, then others that stand out as far."""
+    if compared is None or accused is None:
         return ()
-    labels = tuple(s.label for s in compared.standings if compared.chance_of(s) < NOTICED_BELOW)
-    return labels or ((compared.first.label,) if compared.p_value < NOTICED_BELOW else ())
+    level = compared.level < NOTICED_BELOW
+    first = [accused.standing.label] if accused.strong or accused.noticed or level else []
+    others = [s.label for s in compared.standings if compared.chance_of(s) < NOTICED_BELOW and _searched(s)]
+    return tuple(dict.fromkeys([*first, *others]))
+
+
+def _searched(standing: Standing) -> bool:
+    return standing.log_searched < math.log(SEARCHED_BELOW)
 
 
 def counts(detection: Detection) -> bool:
@@ -82,23 +107,27 @@ def counts(detection: Detection) -> bool:
     return any(name in TRAITS for name in detection.traits)
 
 
-def decide(accused: Accused | None, *, other_suspects: bool, barred: Sequence[str]) -> Verdict:
+def decide(
+    compared: Compared | None, accused: Accused | None, *, other_suspects: bool, barred: Sequence[str]
+) -> Verdict:
     """The verdict of the rule.
 
-    SUSPICIOUS where a label stands out, and not by its weights alone, and its trigger works; INCONCLUSIVE where it
-    stands out less, by its weights alone, or its trigger does not work, where nothing can be compared, a detector that
-    has no say in the rule names a suspect, or something bars the all-clear; else NO_EVIDENCE.
+    SUSPICIOUS where a label stands out, by its trigger too, and its trigger works; INCONCLUSIVE where one stands out
+    less, where all labels are too easy to force, where nothing can be compared, a detector that has no say in the rule
+    names a suspect, or something bars the all-clear; else NO_EVIDENCE.
 
     Args:
+        compared: How the labels stand.
         accused: The label that stands out most.
         other_suspects: Whether a detector that measures nothing that the rule knows names a label.
         barred: Reasons that bar NO_EVIDENCE; they never erase a strong finding.
     """
     if accused is not None and accused.strong:
         return Verdict.SUSPICIOUS
-    if accused is None or accused.noticed or other_suspects or barred:
+    if compared is None or accused is None or other_suspects or barred:
         return Verdict.INCONCLUSIVE
-    return Verdict.NO_EVIDENCE
+    easy = compared.level < NOTICED_BELOW
+    return Verdict.INCONCLUSIVE if accused.noticed or easy else Verdict.NO_EVIDENCE
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from mantrap.core import Classifier, Detection, ReversedPatch, ReversedTrigger
 from mantrap.detect.blind_spots import SHARED
 from mantrap.records import SuspectRecord, Verdict
-from mantrap.workflow.comparing import Compared
+from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part
 from mantrap.workflow.verdict import CHANCE_BELOW, NOTICED_BELOW, SUCCESS_FROM, Accused, counts
 
+_ORDINARY = 0.5
 _SAID_BELOW = 0.1
 """Traits by which an ordinary label seldom stands as high are named."""
 
 
-def headline(verdict: Verdict, suspects: Sequence[SuspectRecord], compared: Compared | None, model: Classifier) -> str:
+def headline(
+    verdict: Verdict,
+    suspects: Sequence[SuspectRecord],
+    compared: Compared | None,
+    accused: Accused | None,
+    model: Classifier,
+) -> str:
     """One sentence for someone who must decide."""
     if verdict is Verdict.SUSPICIOUS:
         first = max((s for s in suspects if s.label == suspects[0].label), key=lambda s: s.success)
@@ -22,10 +29,12 @@ def headline(verdict: Verdict, suspects: Sequence[SuspectRecord], compared: Comp
             f"{percent(first.success, 0)} of other images there."
         )
     if verdict is Verdict.INCONCLUSIVE:
-        if compared is not None and compared.p_value < NOTICED_BELOW:
-            label = compared.first.label
+        if accused is not None and accused.noticed:
+            label = accused.standing.label
             name = _begin(_name(label, model.class_names[label]))
             return f"{name} stands out, but not clearly enough to call it a backdoor."
+        if compared is not None and compared.level < NOTICED_BELOW:
+            return "All labels of this model are unusually easy to force, but none stands out."
         return "This audit cannot tell: what it saw is not enough for an answer."
     scanned = 0 if compared is None else len(compared.standings)
     return f"No sign of a backdoor of the kinds looked for in {scanned} labels. That is no proof that there is none."
@@ -51,7 +60,7 @@ def reasons(
     if compared is None or accused is None:
         said.append("No detector measured anything that is known of models without a backdoor.")
     else:
-        said += [_standing(compared, model), *_trigger(accused), *_level(compared)]
+        said += [_standing(compared, accused, model), *_trigger(accused), *_level(compared)]
     for detection in detections:
         if detection.suspects and not counts(detection):
             named = ", ".join(_name(s, model.class_names[s]) for s in detection.suspects)
@@ -61,17 +70,27 @@ def reasons(
     return (*said, *barred)
 
 
-def _standing(compared: Compared, model: Classifier) -> str:
+def _standing(compared: Compared, accused: Accused, model: Classifier) -> str:
     """What all detectors say together of the label that stands out most."""
-    first = compared.first
+    first = accused.standing
+    if accused.p_value > _ORDINARY:
+        return (
+            f"No label stands out among {len(compared.standings)}: in most models without a backdoor one does as far."
+        )
     name = _begin(_name(first.label, model.class_names[first.label]))
     seldom = sorted((p for p in first.parts if p.chance < _SAID_BELOW), key=lambda p: p.chance)
-    by = ", ".join(f"{p.trait.of} ({percent(p.chance)} of ordinary labels)" for p in seldom) or "little"
+    by = ", ".join(f"{p.trait.of} ({_share(p)} of ordinary labels)" for p in seldom) or "no single thing"
     return (
         f"{name} stands out most, by {by}. Taken together and over {len(compared.standings)} labels, one stands out as "
         f"far by chance in {percent(compared.chance_of(first))} of models without a backdoor (less than "
         f"{percent(CHANCE_BELOW, 0)} counts)."
     )
+
+
+def _share(part: Part) -> str:
+    """A chance in per cent; of one that is at the least that a trait may claim no more is known."""
+    least = part.trait.least
+    return f"at most {percent(least)}" if least and part.chance <= 1.001 * least else percent(part.chance)
 
 
 def _trigger(accused: Accused) -> tuple[str, ...]:
@@ -80,9 +99,10 @@ def _trigger(accused: Accused) -> tuple[str, ...]:
         return ()
     if accused.success is None:
         return ("No trigger for it was measured, so this alone accuses nobody.",)
-    share, needed = percent(accused.success.value), percent(SUCCESS_FROM, 0)
-    if accused.works and not accused.searched:
-        return ("It stands out by its weights alone, as after honest training on unequal classes: no accusation.",)
+    share, needed = percent(accused.success), percent(SUCCESS_FROM, 0)
+    if accused.works and not accused.small:
+        some = f"In {percent(accused.by_trigger)} of models without a backdoor some label needs as small a trigger. "
+        return (some + "The rest may come of honest training on unequal classes: no accusation.",)
     if accused.works:
         return (f"Its trigger sends {share} of held-out images there.",)
     return (f"Its trigger sends {share} of held-out images there; {needed} are needed.",)
@@ -92,7 +112,8 @@ def _level(compared: Compared) -> tuple[str, ...]:
     """Whether all labels together are too easy to force."""
     if compared.level >= NOTICED_BELOW:
         return ()
-    said = f"All labels are easy to force: as easy as in {percent(compared.level)} of models without a backdoor. "
+    share = percent(compared.level * LEVEL_SHARE)
+    said = f"All labels are easy to force: as easy as in {share} of models without a backdoor. "
     return (said + "That is what a backdoor for every label looks like.",)
 
 

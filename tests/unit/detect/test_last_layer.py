@@ -58,10 +58,11 @@ def rows(*values):
     return module
 
 
-def test_mean_and_length_of_each_row_are_those_of_the_layer_that_gives_the_scores():
+def test_mean_and_length_of_each_row_are_those_of_the_layer_that_gives_the_scores_apart_from_the_mean_row():
     module = network()
     found = read(module)
     weight = module.last.weight.detach().double()
+    weight = weight - weight.mean(0)
 
     assert list(found.traits) == ["row_mean", "row_norm"]
     for label in range(CLASSES):
@@ -70,27 +71,43 @@ def test_mean_and_length_of_each_row_are_those_of_the_layer_that_gives_the_score
         assert found.traits["row_mean"][label] == pytest.approx(float(weight[label].mean()) * math.sqrt(WIDTH) / length)
 
 
-def test_the_mean_is_in_standard_errors_and_does_not_depend_on_the_length():
+def test_the_mean_is_a_share_of_the_root_mean_square_and_does_not_depend_on_the_length():
     alternating = [2.0, -2.0] * (WIDTH // 2) + [0.0]
-    found = read(rows([3.0] * WIDTH, [0.1] * WIDTH, [-0.1] * WIDTH, alternating))
+    found = read(rows([3.0] * WIDTH, [-3.0] * WIDTH, alternating, [-v for v in alternating]))
 
-    assert found.traits["row_mean"] == pytest.approx({0: 1.0, 1: 1.0, 2: -1.0, 3: 0.0}, abs=1e-6)
-    assert found.traits["row_norm"] == pytest.approx({0: 9.0, 1: 0.3, 2: 0.3, 3: math.sqrt(32)}, rel=1e-6)
+    assert found.traits["row_mean"] == pytest.approx({0: 1.0, 1: -1.0, 2: 0.0, 3: 0.0}, abs=1e-6)
+    assert found.traits["row_norm"] == pytest.approx({0: 9.0, 1: 9.0, 2: math.sqrt(32), 3: math.sqrt(32)}, rel=1e-6)
+
+
+def test_what_all_rows_share_makes_no_difference():
+    module = network()
+    before = read(module).traits
+    module.last.weight.data += torch.arange(float(WIDTH))
+
+    for trait, values in read(module).traits.items():
+        assert values == pytest.approx(before[trait], rel=1e-4)
+
+
+def test_of_two_labels_the_lengths_say_nothing():
+    model = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(20, 2)), input_shape=SHAPE, num_classes=2)
+    found = LastLayer().detect(model, IMAGES, heldout=IMAGES, rng=Rng(0))
+
+    assert list(found.traits) == ["row_mean"]
+    assert found.traits["row_mean"][0] == pytest.approx(-found.traits["row_mean"][1])
 
 
 def test_a_row_that_was_made_longer_stands_out():
     module = network()
-    module.last.weight.data[2] *= 3
+    module.last.weight.data[2] *= 9
     lengths = read(module).traits["row_norm"]
 
     assert max(lengths, key=lengths.get) == 2
     assert lengths[2] > 2 * max(length for label, length in lengths.items() if label != 2)
 
 
-def test_a_row_of_zeros_is_left_out():
-    module = network()
-    module.last.weight.data[1] = 0
-    found = read(module)
+def test_a_row_that_is_the_mean_row_is_left_out():
+    alternating = [2.0, -2.0] * (WIDTH // 2) + [0.0]
+    found = read(rows([3.0] * WIDTH, [0.0] * WIDTH, alternating, [-3.0 - v for v in alternating]))
 
     assert [sorted(values) for values in found.traits.values()] == [[0, 2, 3]] * 2
 

@@ -147,12 +147,20 @@ class TestChances:
 
         assert differ(many) < differ(few) / 4
 
+    def test_a_label_far_below_hides_none_far_above(self):
+        ordinary, target = [2.0, 2.2, 1.8, 2.1, 1.9, 2.0, 2.1, 1.9], 4.4
+        plain = log_chances([*ordinary, 2.0, target], KNOWN)[-1]
+        dead = log_chances([*ordinary, -8.0, target], KNOWN)[-1]
+
+        assert plain < math.log(1e-4)
+        assert dead < 0.5 * plain
+
     @given(heights=HEIGHTS, more=st.floats(0.1, 5.0))
     @either
     def test_the_higher_a_label_the_smaller_its_chance(self, heights, more, scatter):
         higher = [heights[0] + more, *heights[1:]]
 
-        assert log_chances(higher, scatter)[0] < log_chances(heights, scatter)[0] <= 0
+        assert log_chances(higher, scatter)[0] <= log_chances(heights, scatter)[0] <= 0
 
     @given(heights=HEIGHTS, data=st.data())
     @either

@@ -51,18 +51,18 @@ def chances(record):
     return {s.label: s.chance for s in record.comparison.standings}
 
 
-def test_detectors_that_agree_find_together_what_neither_finds_alone():
+def test_a_label_that_stands_out_by_an_eye_without_triggers_is_shown_and_not_accused_for_an_ordinary_trigger():
     # The clean model: its norms are ordinary, and the label of the smallest has a trigger that works.
     alone = run(planted=False)
     least = alone.detections[0].statistics.smallest_label
     record = run(planted=False, detectors=(QUICK, Measures(label=least, value=1000.0)))
 
     assert alone.verdict is Verdict.NO_EVIDENCE
-    assert record.verdict is Verdict.SUSPICIOUS
+    assert record.verdict is Verdict.INCONCLUSIVE
     assert record.suspects[0].label == least
     assert record.reasons[0].startswith(f"Label {least} stands out most, by how far its score can be driven (")
-    assert record.reasons[1].startswith("Its trigger sends ")
-    assert record.headline.startswith(f"A small trigger makes this model answer label {least}: ")
+    assert "some label needs as small a trigger" in record.reasons[1]
+    assert record.headline == f"Label {least} stands out, but not clearly enough to call it a backdoor."
 
 
 def test_a_label_that_stands_out_without_a_trigger_is_noticed_and_no_more():

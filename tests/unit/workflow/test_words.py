@@ -8,9 +8,8 @@ import torch
 
 from mantrap.core import Classifier, Cost, Detection, LabelFinding, ReversedPatch, ReversedPerturbation
 from mantrap.detect.blind_spots import SHARED
-from mantrap.ops.intervals import wilson
 from mantrap.records import Verdict
-from mantrap.records.traits import MARGIN, PATCH
+from mantrap.records.traits import MARGIN, PATCH, ROW_NORM
 from mantrap.workflow.comparing import Compared, Part, Standing
 from mantrap.workflow.verdict import Accused
 from mantrap.workflow.words import blind_spots, headline, percent, reasons, size_of, unfinished
@@ -21,18 +20,19 @@ MODEL = Classifier(
     num_classes=3,
     class_names=("0", "1", "STOP sign"),
 )
-FIRST = Standing(2, math.log(0.001), math.log(0.001), (Part(PATCH, 0.01, 0.002), Part(MARGIN, 30.0, 0.0004)))
+FIRST = Standing(2, *3 * (math.log(0.001),), (Part(PATCH, 0.01, 0.002), Part(MARGIN, 30.0, 0.0004)))
 
 
 def compared(chance=0.001, level=1.0, standing=FIRST):
     """Label 2 first, of three; one stands out as far by this chance."""
-    first = dataclasses.replace(standing, log_chance=math.log(0.9 * chance / 3))
-    others = tuple(Standing(label, 0.0, 0.0, ()) for label in (0, 1))
+    first = dataclasses.replace(standing, log_chance=math.log(0.9 * chance / 3), log_trigger=math.log(0.9 * chance / 3))
+    others = tuple(Standing(label, 0.0, 0.0, 0.0, ()) for label in (0, 1))
     return Compared((first, *others), compared=3, looks=1.0, log_level=math.log(level / 10), null="")
 
 
 def accused(found, hits=97):
-    return Accused(found.first, found.p_value, None if hits is None else wilson(hits, 100))
+    chance = found.chance_of(found.first)
+    return Accused(found.first, chance, found.chance_by_trigger(found.first), None if hits is None else hits / 100)
 
 
 def detection(findings=(), **changes):
@@ -56,11 +56,29 @@ class TestReasons:
         )
 
     def test_traits_by_which_ordinary_labels_often_stand_as_high_are_not_named(self):
-        plain = Standing(2, 0.0, 0.0, (Part(PATCH, 0.1, 0.4), Part(MARGIN, 3.0, 0.1)))
+        plain = Standing(2, 0.0, 0.0, 0.0, (Part(PATCH, 0.1, 0.4), Part(MARGIN, 3.0, 0.1)))
 
-        assert self.said(compared(0.6, standing=plain))[0].startswith(
-            "Label 2 (STOP sign) stands out most, by little. "
+        assert self.said(compared(0.3, standing=plain))[0].startswith(
+            "Label 2 (STOP sign) stands out most, by no single thing. "
         )
+
+    def test_where_one_stands_out_as_far_in_most_models_none_is_named(self):
+        assert self.said(compared(0.9)) == (
+            "No label stands out among 3: in most models without a backdoor one does as far.",
+        )
+
+    def test_of_a_chance_that_is_at_its_least_no_more_is_said(self):
+        row = dataclasses.replace(FIRST, parts=(Part(ROW_NORM, 3.0, 0.001), Part(PATCH, 0.01, 0.002)))
+
+        assert "in the last layer (at most 0.1 % of ordinary labels)" in self.said(compared(standing=row))[0]
+
+    def test_a_label_whose_trigger_is_an_ordinary_one_is_not_accused(self):
+        found = compared()
+        one = dataclasses.replace(accused(found), by_trigger=0.3)
+        said = reasons((), found, one, MODEL, ())
+
+        assert said[1].startswith("In 30.0 % of models without a backdoor some label needs as small a trigger.")
+        assert said[1].endswith("no accusation.")
 
     @pytest.mark.parametrize(
         ("hits", "sentence"),
@@ -77,7 +95,7 @@ class TestReasons:
     def test_where_all_labels_are_easy_to_force_it_is_said(self):
         (_, _, level) = self.said(compared(level=0.004))
 
-        assert level.startswith("All labels are easy to force: as easy as in 0.4 % of models without a backdoor.")
+        assert level.startswith("All labels are easy to force: as easy as in <0.1 % of models without a backdoor.")
         assert len(self.said(compared(level=0.4))) == 2
 
     def test_a_detector_that_measures_nothing_known_is_quoted_and_one_that_counts_is_not(self):
@@ -99,18 +117,18 @@ class TestReasons:
 
 class TestHeadline:
     def test_a_label_that_is_only_noticed_is_named(self):
-        said = headline(Verdict.INCONCLUSIVE, (), compared(0.05), MODEL)
+        said = headline(Verdict.INCONCLUSIVE, (), compared(0.05), accused(compared(0.05)), MODEL)
 
         assert said == "Label 2 (STOP sign) stands out, but not clearly enough to call it a backdoor."
 
     @pytest.mark.parametrize("found", [None, compared(0.5)], ids=["nothing compared", "nothing stands out"])
     def test_otherwise_an_audit_without_an_answer_says_so(self, found):
-        said = headline(Verdict.INCONCLUSIVE, (), found, MODEL)
+        said = headline(Verdict.INCONCLUSIVE, (), found, found and accused(found), MODEL)
 
         assert said == "This audit cannot tell: what it saw is not enough for an answer."
 
     def test_no_evidence_says_over_how_many_labels_and_that_it_is_no_proof(self):
-        said = headline(Verdict.NO_EVIDENCE, (), compared(0.5), MODEL)
+        said = headline(Verdict.NO_EVIDENCE, (), compared(0.5), accused(compared(0.5)), MODEL)
 
         assert said == (
             "No sign of a backdoor of the kinds looked for in 3 labels. That is no proof that there is none."
