@@ -31,7 +31,7 @@ from mantrap.records.traits import TRAITS
 from mantrap.workflow.assembly import detection_record
 from mantrap.workflow.comparing import compare
 from mantrap.workflow.rundir import FolderMemo
-from mantrap.workflow.verdict import judge_labels, noticed_labels
+from mantrap.workflow.verdict import NOTICED_BELOW, judge_labels
 from tests.nulls import null_of
 from tests.scans import EVERY_SIZE, SMALL, facts, scan
 
@@ -103,8 +103,11 @@ class TestResult:
             pushed = min(set.intersection(*(set(values) for values in traits.values())))
             further = {name: {**values, pushed: push(name, values[pushed])} for name, values in traits.items()}
 
-            assert noticed_labels(compare([traits], null)) == ()
-            assert noticed_labels(compare([further], null)) == (pushed,)
+            plain, pushed_on = compare([traits], null), compare([further], null)
+
+            assert plain.p_value >= NOTICED_BELOW
+            assert pushed_on.p_value < NOTICED_BELOW
+            assert pushed_on.first.label == pushed
 
     def test_its_record_goes_to_json_and_back(self, detector):
         model = SMALL.model()

@@ -15,7 +15,7 @@ from mantrap.records import AuditRecord, Verdict
 from mantrap.workflow.audit import audit
 from mantrap.workflow.comparing import Compared, compare
 from mantrap.workflow.plan import Plan, Source
-from mantrap.workflow.verdict import NOTICED_BELOW, SUCCESS_FROM, accuse, judge_labels
+from mantrap.workflow.verdict import NOTICED_BELOW, SUCCESS_FROM, accuse, judge_labels, successes_of
 from tests.nulls import null_of, steady
 from tests.planted import Planted
 
@@ -95,7 +95,7 @@ def compared(planted: Planted, detector: Detector = PAPER) -> Compared:
 def test_the_planted_label_is_named_first(planted, detector):
     detection = scan(planted, detector)
     first = judge_labels(detection)[0]
-    accused = accuse(compared(planted, detector), [detection])
+    accused = accuse(compared(planted, detector), successes_of([detection]))
 
     assert detection.suspects[0] == planted.target
     assert max(detection.indices, key=detection.indices.get) == planted.target

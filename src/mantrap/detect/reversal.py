@@ -152,12 +152,11 @@ class Reversal(ArmSettings, ABC):
             {name: tensor.to(images.device, copy=True) for name, tensor in searched.triggers.items()}
         )
         arms = [Arm(label, 0) for label in searched.smallest]
-        search = ArmSearch(model, images, arms, settings, rng, at_once=self.final_images, triggers=begun)
         best: Mapping[str, Tensor] = begun.best
         notes: tuple[str, ...] = ()
         try:
             with torch.enable_grad():
-                search.run()
+                ArmSearch(model, images, arms, settings, rng, at_once=self.final_images, triggers=begun).run()
         except (MemoryError, RuntimeError) as error:
             if not no_memory(error):
                 raise

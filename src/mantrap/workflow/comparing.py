@@ -11,7 +11,7 @@ from mantrap.records.traits import PATCH, TRAITS, Trait
 
 LEVEL_SHARE = 0.1
 """Share of the false alarms that may come from all labels together being too easy to force; the rest is the labels'."""
-_SMALLEST_SIDE, _LARGEST_SIDE = 20, 64
+_SMALLEST_SIDE, _LARGEST_SIDE = 12, 64
 _ASIDE = 3
 """One of so many labels may be set aside."""
 _MOST_ASIDE = 12
@@ -96,7 +96,7 @@ class Compared:
 def null_for(arch: str, shape: tuple[int, int, int]) -> Null:
     """What is known of models without a backdoor of this network, for images [c, h, w].
 
-    Levels were learned from images of 24 to 32 pixels; beyond twice that, or below, they say nothing.
+    Levels were learned from images of 24 to 32 pixels; beyond twice or below half of that they say nothing.
     """
     null = known_nulls().for_arch(arch)
     known = min(shape[1:]) >= _SMALLEST_SIDE and max(shape[1:]) <= _LARGEST_SIDE
