@@ -9,7 +9,7 @@ import torch
 from mantrap.core import Rng
 from mantrap.detect.nulls import known_nulls
 from mantrap.ops.intervals import wilson
-from mantrap.records import Nulls, Record, Verdict
+from mantrap.records import Record, Verdict
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, compare
 from mantrap.workflow.verdict import Accused, accuse, decide
@@ -78,9 +78,9 @@ class Decided:
         return self.first in self.judged.targets
 
 
-def decided(judged: Judged, nulls: Nulls | None = None) -> Decided:
+def decided(judged: Judged) -> Decided:
     """The verdict on a model."""
-    compared = compare(judged.values(), (nulls or known_nulls()).for_arch(judged.network))
+    compared = compare(judged.values(), known_nulls().for_arch(judged.network))
     if compared is None:
         return Decided(judged, None, Verdict.INCONCLUSIVE)
     accused = accuse(compared, {int(label): share for label, share in judged.successes.items()})

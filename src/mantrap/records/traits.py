@@ -75,7 +75,7 @@ ROW_MEAN: Final = Trait(
     "row_mean",
     "Mean weight",
     "the mean of its weights in the last layer",
-    "the mean of the label's weights in the last layer, as a share of their root mean square",
+    "the mean of the label's weights in the last layer less the usual ones, as a share of their root mean square",
     ratio=False,
     least=_LEAST,
 )
@@ -84,7 +84,7 @@ ROW_NORM: Final = Trait(
     "row_norm",
     "Length",
     "the length of its weights in the last layer",
-    "the Euclidean length of the label's weights in the last layer",
+    "the Euclidean length of the label's weights in the last layer less the usual ones",
     least=_LEAST,
 )
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mantrap.core import Detection
+from mantrap.detect.by_norm import PAPER_THRESHOLD
 from mantrap.ops.outliers import anomaly_indices, mad, median
 from mantrap.records import NormStatistics, Rate, Verdict
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, Standing
 
-PAPER_INDEX = 2.0
 SUCCESS_FROM = 0.9
 CHANCE_BELOW = 0.02
 NOTICED_BELOW = 0.07
@@ -151,7 +151,7 @@ class Judged:
     @property
     def outlier(self) -> bool:
         """Whether the index is above 2 on the low side: the paper's own flag."""
-        return self.index > PAPER_INDEX
+        return self.index > PAPER_THRESHOLD
 
 
 def judge_labels(detection: Detection) -> tuple[Judged, ...]:

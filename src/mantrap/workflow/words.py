@@ -23,7 +23,8 @@ def headline(
 ) -> str:
     """One sentence for someone who must decide."""
     if verdict is Verdict.SUSPICIOUS:
-        first = max((s for s in suspects if s.label == suspects[0].label), key=lambda s: s.success)
+        same = [s for s in suspects if s.label == suspects[0].label]
+        first = next((s for s in same if s.success >= SUCCESS_FROM), same[0])
         return (
             f"A small trigger makes this model answer {_name(first.label, first.class_name)}: {first.size} sends "
             f"{percent(first.success, 0)} of other images there."

@@ -86,7 +86,7 @@ def test_the_page_has_a_table_of_the_traits_with_dashes_for_what_is_missing(susp
 def test_the_page_says_what_the_traits_are(suspicious, five, outline):
     text = outline(render_html(with_only(suspicious, five))).text
     assert "Mean weight: the mean of the label's weights in the last layer" in text
-    assert "Length: the Euclidean length of the label's weights in the last layer." in text
+    assert "Length: the Euclidean length of the label's weights in the last layer less the usual ones." in text
     assert "Margin: " not in text
     assert "A note." in text
 

@@ -10,6 +10,7 @@ from mantrap.detect import DETECTORS
 from mantrap.records import Verdict
 from mantrap.workflow.audit import audit
 from mantrap.workflow.plan import Plan, Source
+from mantrap.workflow.verdict import SUCCESS_FROM
 from tests import stage
 
 QUICK = DETECTORS.create(stage.QUICK)
@@ -103,6 +104,8 @@ def test_two_searches_of_one_eye_show_the_label_by_both_triggers():
     patch, change = record.suspects
     assert patch.size.endswith(" pixels' worth of change")
     assert change.size.startswith("a change of all pixels by ")
+    first = next(s for s in record.suspects if s.success >= SUCCESS_FROM)
+    assert f": {first.size} sends " in record.headline
 
 
 def test_a_trait_that_nobody_knows_is_written_down_and_decides_nothing():
