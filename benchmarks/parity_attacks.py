@@ -141,7 +141,8 @@ DEEP = Task(
     name="cifar10-deep",
     images="cifar10",
     arch="preact_resnet18",
-    recipe="recipe(epochs=3, batch_size=64, optimizer='adam(lr=0.002)', schedule='cosine', precision='bfloat16')",
+    recipe="recipe(epochs=6, batch_size=32, optimizer='sgd(lr=0.02, momentum=0.9, nesterov=True, weight_decay=0.0005)',"
+    " schedule='cosine(warmup=0.1)', precision='bfloat16')",
     limit=3000,
 )
 MLPS = tuple(
