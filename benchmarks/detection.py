@@ -122,6 +122,8 @@ def run(model: Model, images: ImageSet) -> Judged:
         traits=traits,
         successes=successes,
         barred=bool(record.barring),
+        shifts={} if record.shift is None else dict(record.shift.others),
+        moved=0.0 if record.shift is None else record.shift.success.value,
         cpu_seconds={name: seconds[name] for name in DEFAULT_DETECTORS},
     )
 

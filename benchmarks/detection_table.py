@@ -1,5 +1,6 @@
 """The tables of audits on a zoo: what they find of each family, and how often they are wrong."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from mantrap.ops.intervals import wilson
 from mantrap.records import Record, Verdict
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, compare
-from mantrap.workflow.verdict import Accused, accuse, decide
+from mantrap.workflow.shifting import compare_shifts
+from mantrap.workflow.verdict import Accused, Moved, accuse, decide
 
 CLEAN = "clean"
 MAIN = ("patch", "blended", "trojan")
@@ -26,7 +28,8 @@ class Judged(Record):
 
     ``targets`` is the truth; ``arch`` is the network in the words of where it comes from, ``network`` as it was opened.
     ``traits`` are values by trait and label, ``successes`` those of triggers by label, ``barred`` whether something
-    bars the all-clear.
+    bars the all-clear, ``shifts`` how likely the model finds it that every class is one further on, and ``moved`` the
+    success of the patch for the likeliest of these.
     """
 
     kind: str = "judged"
@@ -40,6 +43,8 @@ class Judged(Record):
     successes: dict[str, float]
     barred: bool
     cpu_seconds: dict[str, float]
+    shifts: dict[str, float] = dataclasses.field(default_factory=dict)
+    moved: float = 0.0
 
     def values(self) -> list[dict[str, dict[int, float]]]:
         """The traits as detectors give them."""
@@ -55,17 +60,20 @@ class Decided:
         compared: How its labels stand.
         verdict: The verdict.
         accused: The label that it is about.
+        moved: The likeliest shift of all classes.
     """
 
     judged: Judged
     compared: Compared | None
     verdict: Verdict
     accused: Accused | None = None
+    moved: Moved | None = None
 
     @property
     def p_value(self) -> float:
         """1 where nothing could be compared."""
-        return 1.0 if self.compared is None else self.compared.p_value
+        by_labels = 1.0 if self.compared is None else self.compared.p_value
+        return min(by_labels, 1.0 if self.moved is None else self.moved.shifted.chance)
 
     @property
     def first(self) -> int | None:
@@ -84,8 +92,12 @@ def decided(judged: Judged) -> Decided:
     if compared is None:
         return Decided(judged, None, Verdict.INCONCLUSIVE)
     accused = accuse(compared, {int(label): share for label, share in judged.successes.items()})
-    verdict = decide(compared, accused, other_suspects=False, barred=("barred",) if judged.barred else ())
-    return Decided(judged, compared, verdict, accused)
+    likely = {int(by): share for by, share in judged.shifts.items()}
+    shifted = compare_shifts(likely, judged.classes, known_nulls().shifts)
+    moved = None if shifted is None else Moved(shifted, judged.moved)
+    barred = ("barred",) if judged.barred else ()
+    verdict = decide(compared, accused, moved, other_suspects=False, barred=barred)
+    return Decided(judged, compared, verdict, accused, moved)
 
 
 def tables(found: Sequence[Decided]) -> str:

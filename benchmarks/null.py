@@ -16,13 +16,15 @@ from parity_places import ROOT
 
 from mantrap.detect.nulls import FILE
 from mantrap.ops.moderated import fit_scatter, log_chances
-from mantrap.records import Null, Nulls, Scatter
+from mantrap.records import Null, Nulls, Scatter, ShiftScatter
 from mantrap.records.files import write_atomically
 from mantrap.records.traits import TRAITS
 
 MEASURED = ROOT / "benchmarks" / "results" / "detection" / "null"
 FEWEST = 15
 """Models of one network, at least, for a null of its own."""
+MANY, EVERY = 6, 1_000_000
+"""Classes from which two that are alike say little about all of them, and more than a model has."""
 
 
 def learn(arch: str, models: Sequence[Judged]) -> Null:
@@ -40,6 +42,25 @@ def learn(arch: str, models: Sequence[Judged]) -> Null:
 def _heights(trait: str, models: Sequence[Judged]) -> list[list[float]]:
     found = ([TRAITS[trait].height(v) for v in m.traits.get(trait, {}).values()] for m in models)
     return [[h for h in heights if h is not None] for heights in found]
+
+
+def learn_shifts(models: Sequence[Judged]) -> tuple[ShiftScatter, ...]:
+    """How the likeliest shift scatters, over models of few classes and of many."""
+    found = []
+    for fewest, most in ((2, MANY - 1), (MANY, EVERY)):
+        some = [m for m in models if fewest <= m.classes <= most and m.shifts]
+        likely = np.array([max(m.shifts.values()) for m in some])
+        found.append(
+            ShiftScatter(
+                fewest=fewest,
+                most=most,
+                centre=float(likely.mean()),
+                between=float(likely.std(ddof=1)),
+                models=len(some),
+                shifts=max(len(m.shifts) for m in some),
+            )
+        )
+    return tuple(found)
 
 
 def _together(models: Sequence[Judged], scatters: Sequence[Scatter]) -> tuple[tuple[float, ...], ...]:
@@ -67,7 +88,8 @@ def main() -> None:
     models = [Judged.from_json(p.read_text(encoding="utf-8")) for p in sorted(MEASURED.glob("*.json"))]
     archs = sorted({m.arch for m in models})
     own = {arch: [m for m in models if m.arch == arch] for arch in archs}
-    nulls = Nulls(nulls=(learn("", models), *(learn(a, few) for a, few in own.items() if len(few) >= FEWEST)))
+    every = (learn("", models), *(learn(a, few) for a, few in own.items() if len(few) >= FEWEST))
+    nulls = Nulls(nulls=every, shifts=learn_shifts(models))
     write_atomically(ROOT / "src" / "mantrap" / "detect" / FILE, nulls.to_json().encode())
     for null in nulls.nulls:
         print(null.arch or "any network", null.learned_from)
@@ -75,6 +97,8 @@ def main() -> None:
             level = "" if s.between is None else f", level {s.centre:.2f} +- {s.between:.2f}"
             print(f"  {s.trait}: spread {s.spread:.3f}, freedom {s.freedom:.1f}{level}")
         print("  together", *null.together, sep="\n    ")
+    for shift in nulls.shifts:
+        print(shift)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from mantrap.core.results import (
     ReversedPatch,
     ReversedPerturbation,
     ReversedTrigger,
+    Shifts,
 )
 from mantrap.core.rng import Rng
 from mantrap.core.sources import PixelSource
@@ -37,6 +38,7 @@ __all__ = [
     "ReversedPerturbation",
     "ReversedTrigger",
     "Rng",
+    "Shifts",
     "Spec",
     "Stage",
     "Trigger",

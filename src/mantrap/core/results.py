@@ -78,6 +78,26 @@ class LabelFinding:
         return self.norm is None
 
 
+@dataclass(frozen=True, eq=False)
+class Shifts:
+    """How near a small patch comes to sending every class to another one, each to the class so many further on.
+
+    Args:
+        likely: For each number of classes further on how likely the model finds these labels, in [0, 1].
+        patch: Of the likeliest; its ``target`` is by how many classes.
+        moved: By class of held-out images, how many of them this patch sends to the class so many further on.
+    """
+
+    likely: Mapping[int, float]
+    patch: ReversedPatch
+    moved: Mapping[int, Rate]
+
+    @property
+    def success(self) -> float:
+        """Share of held-out images of all classes that are sent so many further on."""
+        return sum(rate.hits for rate in self.moved.values()) / sum(rate.total for rate in self.moved.values())
+
+
 @dataclass(frozen=True)
 class Cost:
     """Images that went through the model: ``forward`` alone, and ``backward`` for those with a gradient as well."""
@@ -111,6 +131,7 @@ class Detection:
         extra: Further tensors worth keeping, by name.
         traits: What was measured of each label, by the names of :mod:`mantrap.records.traits` and by label; labels of
             which it could not be measured are left out.
+        shifts: How near a patch comes to sending every class to another one, where such was searched.
     """
 
     detector: str
@@ -127,6 +148,7 @@ class Detection:
     traits: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     p_value: float | None = None
     unit: str = ""
+    shifts: Shifts | None = None
 
     @property
     def first(self) -> int | None:

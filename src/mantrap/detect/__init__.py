@@ -3,6 +3,7 @@
 from typing import Final
 
 from mantrap.core import Detector, Registry
+from mantrap.detect.all_to_all import AllToAll
 from mantrap.detect.last_layer import LastLayer
 from mantrap.detect.mm_bd import MMBD
 from mantrap.detect.neural_cleanse import NeuralCleanse
@@ -10,15 +11,16 @@ from mantrap.detect.neural_cleanse_paper import PaperNeuralCleanse, reverse_trig
 from mantrap.detect.universal_perturbation import UniversalPerturbation
 
 DETECTORS: Registry[Detector] = Registry(
-    "detector", [NeuralCleanse, UniversalPerturbation, MMBD, LastLayer, PaperNeuralCleanse]
+    "detector", [NeuralCleanse, UniversalPerturbation, MMBD, LastLayer, AllToAll, PaperNeuralCleanse]
 )
-DEFAULT_DETECTORS: Final = (NeuralCleanse.name, UniversalPerturbation.name, MMBD.name, LastLayer.name)
+DEFAULT_DETECTORS: Final = (NeuralCleanse.name, UniversalPerturbation.name, MMBD.name, LastLayer.name, AllToAll.name)
 """Those that an audit runs where none is named."""
 
 __all__ = [
     "DEFAULT_DETECTORS",
     "DETECTORS",
     "MMBD",
+    "AllToAll",
     "LastLayer",
     "NeuralCleanse",
     "PaperNeuralCleanse",

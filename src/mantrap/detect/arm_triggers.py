@@ -11,6 +11,7 @@ from torch import Tensor
 from mantrap.core import ReversedPatch, ReversedPerturbation, Rng, require
 from mantrap.detect.arms import Arm, ArmSettings, Triggers
 from mantrap.ops.boxed_adam import BoxedAdam
+from mantrap.ops.projections import onto_budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,10 @@ class Patches(Triggers):
         """One step; each unit of opacity costs the same."""
         self._masks.descend(self.mask_slope + cost[:, None, None])
         self._patterns.descend(self.pattern_slope)
+
+    def shrink(self, most: float) -> None:
+        """Take from the masks what is more than so many pixels."""
+        self.mask.copy_(onto_budget(self.mask, most))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,14 +18,22 @@ from torch.nn.functional import cross_entropy
 from mantrap.core import Classifier, ReversedTrigger, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.detect.finite import check_finite
+from mantrap.detect.goals import Goals, to_one
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One beginning of the search for one label's trigger."""
+    """One beginning of the search for one trigger.
+
+    Args:
+        target: The label that it shall lead to, or the number of another goal.
+        restart: Which beginning this is.
+        goals: What the number means.
+    """
 
     target: int
     restart: int
+    goals: Goals = to_one
 
 
 class Triggers(ABC):
@@ -120,7 +128,7 @@ class ArmSearch:
     Args:
         model: The classifier, frozen; best a fast copy.
         images: Images to search with, [n, c, h, w] in [0, 1], on the model's device. An arm is shown those that the
-            model does not give its target already.
+            model does not answer as the arm wants already.
         arms: What to search for.
         settings: How, and for what kind of triggers.
         rng: Arm ``a`` draws from ``rng.child("arm", target=a.target, restart=a.restart)``.
@@ -144,15 +152,20 @@ class ArmSearch:
         streams = [rng.child("arm", target=a.target, restart=a.restart) for a in arms]
         place = images.device
         self.triggers = triggers or settings.begin(model.input_shape, arms, [s.child("start") for s in streams], place)
-        answers = self._answers()
+        self.answers, self.usual_margin = self._answers()
+        wanted = [arm.goals(arm.target, model.num_classes)[self.answers] for arm in arms]
         shown = [
-            _draws(_others(answers, arm.target), settings, stream.child("images"))
-            for arm, stream in zip(arms, streams, strict=True)
+            _draws(_others(self.answers, labels), settings, stream.child("images"))
+            for labels, stream in zip(wanted, streams, strict=True)
         ]
-        self.targets: Int[Tensor, " a"] = torch.tensor([a.target for a in arms], device=place)
         self.shown: Int[Tensor, "a steps n"] = torch.stack(shown).to(place)
+        self.wanted: Int[Tensor, "a steps n"] = torch.stack(
+            [labels[some] for labels, some in zip(wanted, shown, strict=True)]
+        ).to(place)
         self.cost: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
         self.success: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
+        self.likely: Float[Tensor, "a n"] = torch.zeros(len(arms), settings.images_per_step, device=place)
+        """How likely the model finds the wanted label, for the images of the last step."""
         self.best_norm: Float[Tensor, " a"] = torch.full((len(arms),), math.inf, device=place)
         self.step = 0
 
@@ -182,33 +195,42 @@ class ArmSearch:
             self.cost = torch.where(self.cost == 0, first, changed)
         self.step += 1
 
-    def _answers(self) -> Int[Tensor, " n"]:
-        """The class that the model gives each image."""
+    def _answers(self) -> tuple[Int[Tensor, " n"], float]:
+        """The class that the model gives each image, and by what margin over the next it does so, in the median."""
         size = self.group * self.settings.images_per_step
         with torch.no_grad():
-            return torch.cat([self.model.logits(part).argmax(1) for part in self.images.split(size)]).cpu()
+            logits = torch.cat([self.model.logits(part) for part in self.images.split(size)]).cpu()
+        first, second = logits.float().topk(2, dim=1).values.unbind(1)
+        return logits.argmax(1), float((first - second).median())
+
+    def _loss(self, logits: Float[Tensor, "n k"], wanted: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+        """What the triggers shall make small, summed over images."""
+        return cross_entropy(logits, wanted, reduction="sum")
 
     def _look(self) -> Float[Tensor, " a"]:
-        """Note the slopes of each arm's mean cross-entropy; how many of its images reach its target."""
-        hits = []
+        """Note the slopes of each arm's mean loss; how many of its images get the label that is wanted."""
+        hits, likely = [], []
         for start in range(0, len(self.arms), self.group):
             part = slice(start, start + self.group)
             images = self.images[self.shown[part, self.step]]
             stamped = self.triggers.stamped(part, images).flatten(0, 1).requires_grad_()
-            wanted = self.targets[part].repeat_interleave(images.shape[1])
+            wanted = self.wanted[part, self.step].flatten()
             with torch.enable_grad():
                 logits = self.model.logits(stamped)
-                loss = cross_entropy(logits, wanted, reduction="sum")
+                loss = self._loss(logits, wanted)
                 (slopes,) = torch.autograd.grad(loss, stamped)
-            check_finite(loss, self.targets[part].unique().tolist(), self.step)
+            check_finite(loss, sorted({arm.target for arm in self.arms[part]}), self.step)
             self.triggers.note(part, images, slopes.view(images.shape) / images.shape[1])
-            hits.append((logits.detach().argmax(1) == wanted).view(images.shape[:2]).sum(1).float())
+            logits = logits.detach()
+            hits.append((logits.argmax(1) == wanted).view(images.shape[:2]).sum(1).float())
+            likely.append(logits.softmax(1).gather(1, wanted[:, None]).view(images.shape[:2]))
+        self.likely = torch.cat(likely)
         return torch.cat(hits)
 
 
-def _others(answers: Int[Tensor, " n"], target: int) -> Int[Tensor, " m"]:
-    """The images that are not of the target's class already; all where none is of another."""
-    others = (answers != target).nonzero().flatten()
+def _others(answers: Int[Tensor, " n"], wanted: Int[Tensor, " n"]) -> Int[Tensor, " m"]:
+    """The images whose answer is not the one that is wanted already; all where each is."""
+    others = (answers != wanted).nonzero().flatten()
     return others if len(others) else torch.arange(len(answers))
 
 

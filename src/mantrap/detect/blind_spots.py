@@ -2,10 +2,13 @@
 
 from typing import Final
 
-NOT_ALL_TO_ONE: Final = "Backdoors that react to some classes only, or that send every class to another one."
+SOME_CLASSES: Final = "Backdoors that react to some classes only."
+EACH_TO_ANOTHER: Final = "Backdoors that send every class to another one."
 SPREAD: Final = "Triggers that cover much of the image, blended or too faint to see."
 CHANGING: Final = "Triggers that warp the image, or that differ from image to image."
 EVERY_LABEL: Final = "Backdoors in all labels at once, of which none stands out."
 PATCHES: Final = "Small patches at a fixed place, where they need much contrast."
 
-SHARED: Final = (NOT_ALL_TO_ONE, SPREAD, CHANGING, EVERY_LABEL, PATCHES)
+NOT_ALL_TO_ONE: Final = (SOME_CLASSES, EACH_TO_ANOTHER)
+
+SHARED: Final = (*NOT_ALL_TO_ONE, SPREAD, CHANGING, EVERY_LABEL, PATCHES)

@@ -15,7 +15,7 @@ from mantrap.records.traits import PATCH
 PAPER_THRESHOLD = 2.0
 """Anomaly index above which the paper calls a label infected."""
 
-PATCH_BLIND_SPOTS: Final = (NOT_ALL_TO_ONE, SPREAD, CHANGING)
+PATCH_BLIND_SPOTS: Final = (*NOT_ALL_TO_ONE, SPREAD, CHANGING)
 SMALLEST: Final = 1e-3
 """Norms below this, a thousandth of a pixel, are alike."""
 PATCH_UNIT: Final = "L1 of the smallest mask that worked, in pixels"

@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from functools import partial
 
-from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger
+import torch
+
+from mantrap.core import Classifier, Cost, ImageSet, ReversedPatch, ReversedTrigger
+from mantrap.core.shapes import Labels
+from mantrap.ops.intervals import wilson
 from mantrap.ops.recovered import put_on
-from mantrap.ops.scores import source_classes, trigger_success
+from mantrap.ops.scores import predictions_under, source_classes, trigger_success
 from mantrap.records import Rate
 
 
@@ -27,3 +31,18 @@ def measure_triggers(
         rates[trigger.target] = trigger_success(model, heldout, apply, trigger.target, sources=sources)
         forward += len(heldout)
     return rates, Cost(forward=forward)
+
+
+def measure_shift(model: Classifier, heldout: ImageSet, patch: ReversedPatch, sources: Labels) -> dict[int, Rate]:
+    """By class, how many held-out images a patch sends to the class ``patch.target`` further on.
+
+    Args:
+        model: The classifier.
+        heldout: Images that the search has not seen.
+        patch: What is put on them.
+        sources: The class of each image.
+    """
+    outcomes = predictions_under(model, heldout, partial(put_on, trigger=patch))
+    moved = outcomes == (sources + patch.target) % model.num_classes
+    of_each = ((int(c), sources == c) for c in torch.unique(sources))
+    return {c: wilson(int(moved[some].sum()), int(some.sum())) for c, some in of_each}

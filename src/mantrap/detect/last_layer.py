@@ -82,7 +82,7 @@ class LastLayer:
             indices={},
             cost=Cost(forward=1),
             notes=() if traits else (none,),
-            blind_spots=(NOT_ALL_TO_ONE, SPREAD, CHANGING, EVERY_LABEL),
+            blind_spots=(*NOT_ALL_TO_ONE, SPREAD, CHANGING, EVERY_LABEL),
             traits=traits,
         )
 

@@ -116,7 +116,7 @@ class MMBD:
             indices=indices,
             cost=Cost(forward=seen, backward=seen),
             notes=tuple(notes),
-            blind_spots=(NOT_ALL_TO_ONE, CHANGING, EVERY_LABEL),
+            blind_spots=(*NOT_ALL_TO_ONE, CHANGING, EVERY_LABEL),
             traits={MARGIN.name: {t: margins[t] for t in targets}},
             p_value=p_value,
         )

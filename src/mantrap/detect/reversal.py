@@ -27,14 +27,13 @@ from mantrap.core import (
 )
 from mantrap.core.shapes import Images
 from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
+from mantrap.detect.begin import begin
 from mantrap.detect.by_norm import Found, norm_detection, targets_of
 from mantrap.detect.unit_search import Searched, UnitSearch
 from mantrap.detect.units import no_memory
-from mantrap.ops.prepare import Wanted, prepare
+from mantrap.ops.prepare import Wanted
 from mantrap.ops.recovered import put_on, stronger
 
-_TRIED = 16
-"""Images that a fast copy is compared on."""
 _FINAL_WARM_UP = 0.3
 _SHORTER = 0.3
 """Steps at the end, as a share of those before."""
@@ -111,9 +110,7 @@ class Reversal(ArmSettings, ABC):
         """
         targets, rng = targets_of(model, labels), rng.child(self.name)
         with model.frozen():
-            images = _drawn(clean, self.images, rng.child("images")).to(model.device)
-            some = torch.randperm(len(images), generator=rng.child("tried").torch())[:_TRIED]
-            fast = prepare(model, images[some.to(images.device)], precision=self.precision)
+            images, fast = begin(model, clean, images=self.images, precision=self.precision, rng=rng)
             search = UnitSearch(fast.model, images, self, self.finalists, rng.child("search"), fast.made_with)
             searched = search.run(targets, progress=progress, memo=memo)
             triggers, said = self._finish(fast.model, images, searched, rng.child("finish"))
@@ -183,10 +180,3 @@ class Reversal(ArmSettings, ABC):
             if hits >= self.final_threshold:
                 break
         return best
-
-
-def _drawn(images: ImageSet, most: int, rng: Rng) -> Images:
-    """So many of the images at most, [n, c, h, w]."""
-    if len(images) <= most:
-        return images.images()
-    return images.images(torch.randperm(len(images), generator=rng.torch())[:most].tolist())

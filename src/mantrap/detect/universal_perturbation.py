@@ -28,7 +28,7 @@ class UniversalPerturbation(AdditionArms, Reversal):
 
     name: ClassVar[str] = "universal_perturbation"
     quick: ClassVar[str] = "universal_perturbation(steps=20, final_steps=8, labels_at_once=2)"
-    blind_spots: ClassVar[tuple[str, ...]] = (NOT_ALL_TO_ONE, PATCHES, CHANGING)
+    blind_spots: ClassVar[tuple[str, ...]] = (*NOT_ALL_TO_ONE, PATCHES, CHANGING)
     unit: ClassVar[str] = PERTURBATION_UNIT
 
     restarts: int = 1

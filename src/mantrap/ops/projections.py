@@ -102,3 +102,23 @@ def within_ball(like: Images, eps: float, norm: Norm, rng: Rng) -> Images:
         direction = steepest(torch.randn(like.shape, generator=generator), norm)
         drawn = direction * torch.rand(len(like), 1, 1, 1, generator=generator) ** (1 / math.prod(like.shape[1:]))
     return (eps * drawn).to(like.device)
+
+
+def onto_budget(masks: Float[Tensor, "n h w"], most: float) -> Float[Tensor, "n h w"]:
+    """The nearest masks, in Euclidean distance, with values in [0, 1] whose sum is at most ``most``.
+
+    Args:
+        masks: Values in [0, 1].
+        most: At least 0.
+
+    Returns:
+        [n, h, w]; one whose sum is small enough is as it was.
+
+    Reference: Duchi et al., Efficient projections onto the l1-ball for learning in high dimensions, ICML 2008.
+    """
+    flat = masks.flatten(1)
+    falling = flat.sort(dim=1, descending=True).values.cumsum(1)
+    count = torch.arange(1, flat.shape[1] + 1, device=masks.device)
+    # The sum of the largest k less what all must lose: it is largest where just those stay above 0.
+    lost = ((falling - most) / count).amax(1).clamp_min(0)
+    return (masks - lost[:, None, None]).clamp_min(0)

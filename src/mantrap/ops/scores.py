@@ -28,15 +28,31 @@ def predictions(model: Classifier, images: ImageSet, *, batch_size: int | None =
     Raises:
         FailedError: The model's output is not finite.
     """
+    return predictions_under(model, images, lambda batch: batch, batch_size=batch_size)
+
+
+def predictions_under(
+    model: Classifier, images: ImageSet, apply: Callable[[Images], Images], *, batch_size: int | None = None
+) -> Labels:
+    """The class that the model gives each image after a change, [n]. The model is frozen meanwhile.
+
+    Args:
+        model: The classifier.
+        images: Clean images.
+        apply: Changes a batch that lies on the model's device.
+        batch_size: Images at a time; :func:`fitting_batch` where ``None``.
+
+    Raises:
+        FailedError: The model's output is not finite.
+    """
     with model.frozen(), torch.no_grad():
-        return torch.cat(
-            [_classes(model, batch.images) for batch in images.batches(batch_size or fitting_batch(images))]
-        )
+        batches = images.batches(batch_size or fitting_batch(images))
+        return torch.cat([_classes(model, apply(batch.images.to(model.device))) for batch in batches])
 
 
 def _classes(model: Classifier, images: Images) -> Labels:
     """The largest logit's class, on the CPU; of logits that are no numbers there is none."""
-    logits = model.logits(images.to(model.device))
+    logits = model.logits(images)
     if not bool(logits.isfinite().all()):
         raise FailedError(
             expected="finite logits",
@@ -118,9 +134,5 @@ def trigger_success(
             got=f"{len(images)} that all do",
             remedy="Give images of other classes as well.",
         )
-    hits = 0
-    with model.frozen(), torch.no_grad():
-        for batch in images.batches(batch_size or fitting_batch(images)):
-            outcome = _classes(model, apply(batch.images.to(model.device)))
-            hits += int(((outcome == target) & others[list(batch.index)]).sum())
-    return wilson(hits, int(others.sum()))
+    outcomes = predictions_under(model, images, apply, batch_size=batch_size)
+    return wilson(int(((outcomes == target) & others).sum()), int(others.sum()))

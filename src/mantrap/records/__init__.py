@@ -7,24 +7,20 @@ from mantrap.records.audit import (
     CheckStatus,
     DataRecord,
     DetectionRecord,
-    Example,
     LabelRecord,
     ModelRecord,
     NormStatistics,
-    Picture,
-    Prediction,
-    Rate,
     Reproduction,
     StageCost,
     StageTime,
-    SuspectRecord,
     Verdict,
     Volatile,
 )
 from mantrap.records.base import SCHEMA_VERSION, Record, json_schema
 from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
 from mantrap.records.comparison import ComparisonRecord, StandingRecord, TraitRecord
-from mantrap.records.null import Null, Nulls, Scatter
+from mantrap.records.null import Null, Nulls, Scatter, ShiftScatter
+from mantrap.records.shown import Example, MovedRecord, Picture, Prediction, Rate, ShiftRecord, SuspectRecord
 from mantrap.records.zoo import ZooManifest, ZooModel, ZooPlan
 
 __all__ = [
@@ -44,6 +40,7 @@ __all__ = [
     "MeasureRecord",
     "ModelCard",
     "ModelRecord",
+    "MovedRecord",
     "NormStatistics",
     "Null",
     "Nulls",
@@ -53,6 +50,8 @@ __all__ = [
     "Record",
     "Reproduction",
     "Scatter",
+    "ShiftRecord",
+    "ShiftScatter",
     "StageCost",
     "StageTime",
     "StandingRecord",

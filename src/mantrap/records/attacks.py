@@ -1,8 +1,8 @@
 """What a planted backdoor does, measured."""
 
-from mantrap.records.audit import Rate
 from mantrap.records.base import SCHEMA_VERSION, Record
 from mantrap.records.cards import TrainingRecord
+from mantrap.records.shown import Rate
 
 
 class Difference(Record):

@@ -4,6 +4,7 @@ import enum
 
 from mantrap.records.base import SCHEMA_VERSION, Record
 from mantrap.records.comparison import ComparisonRecord, TraitRecord
+from mantrap.records.shown import ShiftRecord, SuspectRecord
 
 
 class Verdict(enum.StrEnum):
@@ -21,43 +22,6 @@ class CheckStatus(enum.StrEnum):
     PASSED = "passed"
     WARNED = "warned"
     SKIPPED = "skipped"
-
-
-class Rate(Record):
-    """A share of images with its Wilson interval at 95 %: ``hits`` of ``total``; all shares in [0, 1]."""
-
-    hits: int
-    total: int
-    value: float
-    low: float
-    high: float
-
-
-class Picture(Record):
-    """A small PNG, base64 coded, with the sentence that stands in for it where it cannot be seen."""
-
-    png: str
-    width: int
-    height: int
-    alt: str
-
-
-class Prediction(Record):
-    """What the model says of one image: the class and its softmax confidence in [0, 1]."""
-
-    label: int
-    class_name: str
-    confidence: float
-
-
-class Example(Record):
-    """One held-out image before and after the trigger, with the model's answers."""
-
-    before: Picture
-    after: Picture
-    source: Prediction
-    outcome: Prediction
-    true_class: str | None
 
 
 class LabelRecord(Record):
@@ -80,32 +44,6 @@ class LabelRecord(Record):
     censored: bool
     steps: int
     stopped: str
-
-
-class SuspectRecord(Record):
-    """A label that looks like the target of a backdoor, with the trigger that shows it; fields as in LabelRecord.
-
-    ``norm`` is that of the trigger shown, and ``size`` the same in words. ``elsewhere`` is its success mirrored or
-    upside down, whichever works best, and ``shuffled`` its success with its pixels in random places and twice as
-    strong.
-    """
-
-    label: int
-    class_name: str
-    detector: str
-    norm: float
-    size: str = ""
-    index: float | None
-    success: float
-    success_interval: tuple[float, float]
-    heldout: int
-    flagged_by_paper: bool
-    elsewhere: Rate
-    shuffled: Rate
-    mask: Picture
-    pattern: Picture
-    trigger: Picture
-    examples: tuple[Example, ...]
 
 
 class NormStatistics(Record):
@@ -218,7 +156,8 @@ class Volatile(Record):
 class AuditRecord(Record):
     """The whole answer to "may I deploy this model?".
 
-    ``barring`` are those of the reasons that bar NO_EVIDENCE whatever was found.
+    ``barring`` are those of the reasons that bar NO_EVIDENCE whatever was found. ``shift`` is there where
+    patches were searched that send every class to another one.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -232,6 +171,7 @@ class AuditRecord(Record):
     blind_spots: tuple[str, ...]
     comparison: ComparisonRecord | None = None
     suspects: tuple[SuspectRecord, ...]
+    shift: ShiftRecord | None = None
     labels: tuple[LabelRecord, ...]
     detections: tuple[DetectionRecord, ...]
     checks: tuple[CheckRecord, ...]

@@ -1,7 +1,7 @@
 """The card that lies beside a saved model, and the record of its training."""
 
-from mantrap.records.audit import Rate
 from mantrap.records.base import SCHEMA_VERSION, Record
+from mantrap.records.shown import Rate
 
 
 class EpochRecord(Record):

@@ -23,6 +23,21 @@ class Scatter(Record):
     labels: int
 
 
+class ShiftScatter(Record):
+    """How likely models without a backdoor find it at most that every class is another one, some classes further on.
+
+    It holds for models of ``fewest`` to ``most`` classes. ``centre`` and ``between`` are mean and standard deviation
+    over ``models``, of each of which the likeliest of ``shifts`` shifts counts, or of all that there are.
+    """
+
+    fewest: int
+    most: int
+    centre: float
+    between: float
+    models: int
+    shifts: int
+
+
 class Null(Record):
     """What is known of models without a backdoor.
 
@@ -53,11 +68,15 @@ class Null(Record):
 
 
 class Nulls(Record):
-    """What is known of models without a backdoor, by network; the one for any network stands first."""
+    """What is known of models without a backdoor, by network; the one for any network stands first.
+
+    ``shifts`` holds for all networks.
+    """
 
     schema_version: str = SCHEMA_VERSION
     kind: str = "nulls"
     nulls: tuple[Null, ...]
+    shifts: tuple[ShiftScatter, ...] = ()
 
     def for_arch(self, arch: str) -> Null:
         """The null of a network, whatever its size and its number of classes, or the one for any.

@@ -1,8 +1,8 @@
 """A population of models that defenders are measured on: what was planned, and what came out."""
 
 from mantrap.records.attacks import AttackMeasure
-from mantrap.records.audit import Rate
 from mantrap.records.base import SCHEMA_VERSION, Record
+from mantrap.records.shown import Rate
 
 
 class ZooPlan(Record):

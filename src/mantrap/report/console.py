@@ -83,7 +83,7 @@ def _parts(record: AuditRecord) -> list[RenderableType]:
     parts += _list("Reasons", record.reasons)
     for suspect in record.suspects:
         parts += _suspect(suspect)
-    parts += _together(record)
+    parts += _shift(record) + _together(record)
     for detection in record.detections:
         parts += _norms(detection, {s.label for s in record.suspects}) + _traits(detection)
     warned = [f"{c.name}: {c.message}" for c in record.checks if c.status is not CheckStatus.PASSED]
@@ -121,6 +121,21 @@ def _suspect(suspect: SuspectRecord) -> list[RenderableType]:
     )
     title = Text.assemble(("Suspect: label ", "bold"), (name_of(suspect.label, suspect.class_name, _NAME), "bold red"))
     return [Text(), title, *(_line(fact, 2) for fact in facts)]
+
+
+def _shift(record: AuditRecord) -> list[RenderableType]:
+    shift = record.shift
+    if shift is None:
+        return []
+    title = "Suspect: every class to another one" if shift.noticed else "Every class to another one"
+    ends = interval((shift.success.low, shift.success.high))
+    chance_of = "" if shift.chance is None else f", as in {percent(shift.chance)} of models without a backdoor"
+    facts = [
+        f"likeliest is each to {shift.to}, taken for {percent(shift.likely)} likely{chance_of}",
+        f"a patch of {shift.size} does it to {percent(shift.success.value)} of held-out images (95 % interval {ends})",
+        f"found by {shift.detector}",
+    ]
+    return [Text(), Text(title, style="bold"), *(_line(fact, 2) for fact in facts)]
 
 
 def _together(record: AuditRecord) -> list[RenderableType]:

@@ -2,13 +2,11 @@
 
 import datetime as dt
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from mantrap.core import (
     FORGETFUL,
@@ -28,19 +26,31 @@ from mantrap.models import check_outputs
 from mantrap.records import (
     AuditRecord,
     Reproduction,
-    StageCost,
+    ShiftRecord,
     SuspectRecord,
     Volatile,
 )
 from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
-from mantrap.workflow.comparing import compare, null_for
-from mantrap.workflow.evidence import marked, suspect_records
+from mantrap.workflow.comparing import compare, null_for, shifts_for
+from mantrap.workflow.evidence import marked, shift_record, suspect_records
+from mantrap.workflow.ledger import Ledger, TimedMemo
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.plan import Plan, Source, spelled
 from mantrap.workflow.rundir import RunFolder
+from mantrap.workflow.shifting import compare_shifts
 from mantrap.workflow.stopwatch import Stopwatch
-from mantrap.workflow.verdict import RULE, Judged, accuse, counts, decide, judge_labels, noticed_labels, successes_of
+from mantrap.workflow.verdict import (
+    RULE,
+    Judged,
+    Moved,
+    accuse,
+    counts,
+    decide,
+    judge_labels,
+    noticed_labels,
+    successes_of,
+)
 from mantrap.workflow.versions import versions
 
 RECORD_FILE = "audit.json"
@@ -53,19 +63,6 @@ OUTPUT_SAMPLE = 64
 
 MOST_SUSPECTS = 10
 """Suspects that are shown with pictures; the labels of the record hold them all."""
-
-
-@dataclass
-class _Ledger:
-    """What the stages cost, in images."""
-
-    stages: dict[str, Cost] = field(default_factory=dict)
-
-    def add(self, stage: str, cost: Cost) -> None:
-        self.stages[stage] = self.stages.get(stage, Cost()) + cost
-
-    def records(self) -> tuple[StageCost, ...]:
-        return tuple(StageCost(stage=k, forward=c.forward, backward=c.backward) for k, c in self.stages.items())
 
 
 def audit(
@@ -134,7 +131,7 @@ class _Audit:
         self.folder, self.progress = folder, progress
         self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self.watch = Stopwatch(None if folder is None else folder.work("seconds.json"))
-        self.ledger = _Ledger()
+        self.ledger = Ledger()
 
     def run(self) -> AuditRecord:
         rng = Rng(self.plan.seed)
@@ -150,8 +147,9 @@ class _Audit:
         barred = (*checked.barring, *self._partial(), *words.unfinished(detections))
         compared = compare([d.traits for d in detections], null_for(self.model.arch, self.model.input_shape))
         accused = accuse(compared, successes_of(detections))
+        shift, moved = self._shift(detections, heldout)
         others = any(d.suspects and not counts(d) for d in detections)
-        verdict = decide(compared, accused, other_suspects=others, barred=barred)
+        verdict = decide(compared, accused, moved, other_suspects=others, barred=barred)
         shown = noticed_labels(compared, accused)
         suspects = self._suspects(detections, judged, shown, heldout, rng.child("evidence"))
         # The labels of the detector that has most to say of them; every detection holds its own.
@@ -160,12 +158,13 @@ class _Audit:
             verdict=verdict,
             verdict_rule=RULE,
             provisional=False,
-            headline=words.headline(verdict, suspects, compared, accused, self.model),
-            reasons=words.reasons(detections, compared, accused, self.model, barred),
+            headline=words.headline(verdict, suspects, compared, accused, moved, self.model),
+            reasons=words.reasons(detections, compared, accused, moved, self.model, barred),
             barring=barred,
             blind_spots=words.blind_spots(detections, self.plan.labels),
             comparison=assembly.comparison_record(self.model, compared),
             suspects=suspects,
+            shift=shift,
             labels=assembly.label_records(self.model, detections[first], judged[first]),
             detections=tuple(
                 assembly.detection_record(self.model, d, group, compared)
@@ -194,7 +193,7 @@ class _Audit:
     def _detect(self, detector: Detector, scan: ImageSet, heldout: ImageSet, rng: Rng) -> Detection:
         memo: Memo = FORGETFUL
         if self.folder is not None:
-            memo = _TimedMemo(self.folder.memo(spelled(detector)), self.watch)
+            memo = TimedMemo(self.folder.memo(spelled(detector)), self.watch)
         with self.watch.stage(detector.name):
             detection = detector.detect(
                 self.model,
@@ -223,23 +222,21 @@ class _Audit:
         self.ledger.add("evidence", cost)
         return records
 
+    def _shift(self, detections: Sequence[Detection], heldout: ImageSet) -> tuple[ShiftRecord | None, Moved | None]:
+        """What is shown of the likeliest shift of all classes, and how it stands, where such were searched."""
+        found = next(((d.detector, d.shifts) for d in detections if d.shifts is not None), None)
+        if found is None:
+            return None, None
+        detector, shifts = found
+        shifted = compare_shifts(shifts.likely, self.model.num_classes, shifts_for(self.model.input_shape))
+        moved = None if shifted is None else Moved(shifted, shifts.success)
+        with self.watch.stage("evidence"):
+            record, cost = shift_record(self.model, heldout, detector, shifts, moved)
+        self.ledger.add("evidence", cost)
+        return record, moved
+
     def _partial(self) -> tuple[str, ...]:
         """Why a scan of some labels only bars the all-clear."""
         if self.plan.labels is None or len(set(self.plan.labels)) == self.model.num_classes:
             return ()
         return (f"Only {len(set(self.plan.labels))} of {self.model.num_classes} labels were scanned.",)
-
-
-@dataclass(frozen=True)
-class _TimedMemo:
-    """A memo that writes the seconds down with every piece of work, so that a kill loses neither."""
-
-    memo: Memo
-    watch: Stopwatch
-
-    def load(self, key: str) -> dict[str, Tensor] | None:
-        return self.memo.load(key)
-
-    def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        self.memo.save(key, tensors)
-        self.watch.lap()

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from mantrap.detect.nulls import known_nulls
 from mantrap.ops.moderated import joined, log_chance_of_level, log_chances
-from mantrap.records import Null, Scatter
+from mantrap.records import Null, Scatter, ShiftScatter
 from mantrap.records.traits import PATCH, TRAITS, Trait
+from mantrap.workflow.shifting import SHIFT_SHARE
 
 LEVEL_SHARE = 0.1
-"""Share of the false alarms that may come from all labels together being too easy to force; the rest is the labels'."""
+"""Share of the false alarms that may come from all labels together being too easy to force."""
+_LABELS_SHARE = 1 - LEVEL_SHARE - SHIFT_SHARE
+"""What is left for single labels."""
 _SMALLEST_SIDE, _LARGEST_SIDE = 12, 64
 _ASIDE = 3
 """One of so many labels may be set aside."""
@@ -75,7 +78,7 @@ class Compared:
         return self._of_any(standing.log_trigger)
 
     def _of_any(self, log_chance: float) -> float:
-        return min(1.0, self.looks * _some(log_chance, self.compared) / (1 - LEVEL_SHARE))
+        return min(1.0, self.looks * _some(log_chance, self.compared) / _LABELS_SHARE)
 
     @property
     def level(self) -> float:
@@ -99,8 +102,16 @@ def null_for(arch: str, shape: tuple[int, int, int]) -> Null:
     Levels were learned from images of 24 to 32 pixels; beyond twice or below half of that they say nothing.
     """
     null = known_nulls().for_arch(arch)
-    known = min(shape[1:]) >= _SMALLEST_SIDE and max(shape[1:]) <= _LARGEST_SIDE
-    return null if known else null.without_levels()
+    return null if _known_size(shape) else null.without_levels()
+
+
+def shifts_for(shape: tuple[int, int, int]) -> tuple[ShiftScatter, ...]:
+    """What is known of shifts of all classes in models without a backdoor, for images [c, h, w]; as of levels."""
+    return known_nulls().shifts if _known_size(shape) else ()
+
+
+def _known_size(shape: tuple[int, int, int]) -> bool:
+    return min(shape[1:]) >= _SMALLEST_SIDE and max(shape[1:]) <= _LARGEST_SIDE
 
 
 def compare(measured: Sequence[Mapping[str, Mapping[int, float]]], null: Null) -> Compared | None:

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mantrap.core import Classifier, Cost, Detection, ImageSet, ReversedTrigger, Rng
+from mantrap.core import Classifier, Cost, Detection, ImageSet, ReversedTrigger, Rng, Shifts
 from mantrap.detect.natural import rearrange
+from mantrap.ops.intervals import wilson
 from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import source_classes
-from mantrap.records import Example, Prediction, SuspectRecord
+from mantrap.records import Example, MovedRecord, Prediction, ShiftRecord, SuspectRecord
 from mantrap.workflow.pictures import picture, pictures_of
-from mantrap.workflow.verdict import Judged
-from mantrap.workflow.words import size_of
+from mantrap.workflow.verdict import Judged, Moved
+from mantrap.workflow.words import further_on, size_of
 
 EXAMPLES = 6
 
@@ -51,7 +52,7 @@ def suspect_records(
     for detector, judged, trigger in suspects:
         if judged.success is None:
             continue
-        examples = _examples(model, heldout, sources, trigger)
+        examples = _examples(model, heldout, sources, trigger, target=trigger.target)
         stream = rng.child("shuffled", detector=detector, target=trigger.target)
         rearranged, checked = rearrange(model, heldout, trigger, sources=sources, rng=stream)
         cost += checked + Cost(forward=2 * len(examples))
@@ -70,16 +71,55 @@ def suspect_records(
                 elsewhere=rearranged.elsewhere,
                 shuffled=rearranged.shuffled,
                 size=size_of(trigger),
-                **pictures_of(trigger),
+                **pictures_of(trigger, f"label {trigger.target}"),
                 examples=examples,
             )
         )
     return tuple(records), cost
 
 
-def _examples(model: Classifier, heldout: ImageSet, sources: Tensor, trigger: ReversedTrigger) -> tuple[Example, ...]:
+def shift_record(
+    model: Classifier, heldout: ImageSet, detector: str, shifts: Shifts, moved: Moved | None
+) -> tuple[ShiftRecord, Cost]:
+    """A record with pictures of the likeliest shift of all classes, and what the pictures cost.
+
+    Args:
+        model: The classifier.
+        heldout: Images that the search has not seen.
+        detector: Who found it.
+        shifts: What was found.
+        moved: How it stands; ``None`` where nothing is known to compare it with.
+    """
+    sources = source_classes(model, heldout)
+    by, names = shifts.patch.target, model.class_names
+    examples = _examples(model, heldout, sources, shifts.patch, target=None)
+    record = ShiftRecord(
+        by=by,
+        to=further_on(by),
+        detector=detector,
+        likely=shifts.likely[by],
+        others={str(one): likely for one, likely in sorted(shifts.likely.items())},
+        noticed=moved is not None and moved.noticed,
+        chance=None if moved is None else moved.shifted.chance,
+        success=wilson(sum(r.hits for r in shifts.moved.values()), sum(r.total for r in shifts.moved.values())),
+        moved=tuple(
+            MovedRecord(label=c, class_name=names[c], to=to, to_name=names[to], rate=rate)
+            for c, rate in sorted(shifts.moved.items())
+            for to in [(c + by) % model.num_classes]
+        ),
+        norm=shifts.patch.norm,
+        size=size_of(shifts.patch),
+        **pictures_of(shifts.patch, f"all classes by {by}"),
+        examples=examples,
+    )
+    return record, Cost(forward=(0 if heldout.labelled else len(heldout)) + 2 * len(examples))
+
+
+def _examples(
+    model: Classifier, heldout: ImageSet, sources: Tensor, trigger: ReversedTrigger, *, target: int | None
+) -> tuple[Example, ...]:
     """Images of other classes, from as many as possible: the first ones, whether the trigger works on them or not."""
-    chosen = _one_of_each(sources.tolist(), trigger.target)
+    chosen = _one_of_each(sources.tolist(), target)
     before = heldout.images(chosen).to(model.device)
     after = put_on(before, trigger)
     with model.frozen(), torch.no_grad():
@@ -100,7 +140,7 @@ def _examples(model: Classifier, heldout: ImageSet, sources: Tensor, trigger: Re
     return tuple(examples)
 
 
-def _one_of_each(sources: Sequence[int], target: int) -> list[int]:
+def _one_of_each(sources: Sequence[int], target: int | None) -> list[int]:
     """Indices of up to six images that are not of the target's class, from as many classes as possible."""
     rounds: dict[int, int] = {}
     order: list[tuple[int, int]] = []

@@ -30,29 +30,26 @@ def trigger_picture(mask: Mask, pattern: Pattern, alt: str) -> Picture:
     return _png(Image.fromarray(np.dstack([colour, _bytes(mask[None])[0]])), alt)
 
 
-def pictures_of(trigger: ReversedTrigger) -> dict[str, Picture]:
-    """Mask, pattern and trigger, as a suspect's record names them.
+def pictures_of(trigger: ReversedTrigger, purpose: str) -> dict[str, Picture]:
+    """Mask, pattern and trigger, as a suspect's record names them; ``purpose`` is what the trigger is for, in words.
 
     Of a perturbation the mask is how much each pixel changes, the pattern how, on grey; both as strong as can be shown.
     """
-    label = trigger.target
     if isinstance(trigger, ReversedPatch):
         return {
-            "mask": mask_picture(trigger.mask, f"Mask for label {label}: white where the trigger is."),
-            "pattern": picture(trigger.pattern, f"Pattern for label {label}."),
+            "mask": mask_picture(trigger.mask, f"Mask for {purpose}: white where the trigger is."),
+            "pattern": picture(trigger.pattern, f"Pattern for {purpose}."),
             "trigger": trigger_picture(
-                trigger.mask, trigger.pattern, f"Trigger for label {label}: the pattern through the mask."
+                trigger.mask, trigger.pattern, f"Trigger for {purpose}: the pattern through the mask."
             ),
         }
     strongest = trigger.delta.abs().max().clamp_min(1e-9)
     changed = trigger.delta.abs().amax(0) / strongest
     shown = 0.5 + 0.5 * trigger.delta / strongest
     return {
-        "mask": mask_picture(changed, f"Change for label {label}: white where pixels change most."),
-        "pattern": picture(shown, f"Perturbation for label {label}, as strong as can be shown, on grey."),
-        "trigger": picture(
-            0.5 + trigger.delta / 2, f"Perturbation for label {label} on grey, half as strong as it is."
-        ),
+        "mask": mask_picture(changed, f"Change for {purpose}: white where pixels change most."),
+        "pattern": picture(shown, f"Perturbation for {purpose}, as strong as can be shown, on grey."),
+        "trigger": picture(0.5 + trigger.delta / 2, f"Perturbation for {purpose} on grey, half as strong as it is."),
     }
 
 

@@ -10,16 +10,20 @@ from mantrap.ops.outliers import anomaly_indices, mad, median
 from mantrap.records import NormStatistics, Rate, Verdict
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, Standing
+from mantrap.workflow.shifting import Shifted
 
 SUCCESS_FROM = 0.9
 CHANCE_BELOW = 0.02
 NOTICED_BELOW = 0.07
 TRIGGER_BELOW = 0.1
 SEARCHED_BELOW = 0.1
+MOVED_FROM = 0.5
 RULE = (
-    f"calibrated-2: by all detectors together a chance below {100 * CHANCE_BELOW:g} % that some label of a model "
+    f"calibrated-3: by all detectors together a chance below {100 * CHANCE_BELOW:g} % that some label of a model "
     f"without a backdoor stands out as far, by triggers alone one below {100 * TRIGGER_BELOW:g} %, and a trigger that "
-    f"sends at least {100 * SUCCESS_FROM:g} % of held-out images to the label"
+    f"sends at least {100 * SUCCESS_FROM:g} % of held-out images to the label; or a patch that sends at least "
+    f"{100 * MOVED_FROM:g} % of them each to another class, all equally far on, and a chance below "
+    f"{100 * CHANCE_BELOW:g} % that every class of such a model is taken for another one as easily"
 )
 
 
@@ -58,6 +62,29 @@ class Accused:
     def noticed(self) -> bool:
         """Whether this bars the all-clear; its weights in the last layer alone do not."""
         return self.p_value < NOTICED_BELOW and _searched(self.standing)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The shift of all classes that stands out, and what its patch does.
+
+    Args:
+        shifted: How it stands.
+        success: Share of held-out images that the patch sends so many classes further on.
+    """
+
+    shifted: Shifted
+    success: float
+
+    @property
+    def strong(self) -> bool:
+        """Whether this is a finding."""
+        return self.noticed and self.success >= MOVED_FROM and self.shifted.chance < CHANCE_BELOW
+
+    @property
+    def noticed(self) -> bool:
+        """Whether this bars the all-clear."""
+        return self.shifted.chance < NOTICED_BELOW
 
 
 def accuse(compared: Compared | None, successes: Mapping[int, float]) -> Accused | None:
@@ -108,26 +135,32 @@ def counts(detection: Detection) -> bool:
 
 
 def decide(
-    compared: Compared | None, accused: Accused | None, *, other_suspects: bool, barred: Sequence[str]
+    compared: Compared | None,
+    accused: Accused | None,
+    moved: Moved | None = None,
+    *,
+    other_suspects: bool,
+    barred: Sequence[str],
 ) -> Verdict:
     """The verdict of the rule.
 
-    SUSPICIOUS where a label stands out, by its trigger too, and its trigger works; INCONCLUSIVE where one stands out
-    less, where all labels are too easy to force, where nothing can be compared, a detector that has no say in the rule
-    names a suspect, or something bars the all-clear; else NO_EVIDENCE.
+    SUSPICIOUS where a label stands out, by its trigger too, and its trigger works, or a patch sends every class to
+    another one; INCONCLUSIVE where one stands out less, where all labels are too easy to force, where nothing can be
+    compared, a detector that has no say in the rule names a suspect, or something bars the all-clear; else NO_EVIDENCE.
 
     Args:
         compared: How the labels stand.
         accused: The label that stands out most.
+        moved: The shift of all classes that stands out most, where such were searched.
         other_suspects: Whether a detector that measures nothing that the rule knows names a label.
         barred: Reasons that bar NO_EVIDENCE; they never erase a strong finding.
     """
-    if accused is not None and accused.strong:
+    if (accused is not None and accused.strong) or (moved is not None and moved.strong):
         return Verdict.SUSPICIOUS
     if compared is None or accused is None or other_suspects or barred:
         return Verdict.INCONCLUSIVE
-    easy = compared.level < NOTICED_BELOW
-    return Verdict.INCONCLUSIVE if accused.noticed or easy else Verdict.NO_EVIDENCE
+    noticed = accused.noticed or (moved is not None and moved.noticed)
+    return Verdict.INCONCLUSIVE if noticed or compared.level < NOTICED_BELOW else Verdict.NO_EVIDENCE
 
 
 @dataclass(frozen=True)

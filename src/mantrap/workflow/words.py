@@ -7,7 +7,7 @@ from mantrap.core import Classifier, Detection, ReversedPatch, ReversedTrigger
 from mantrap.detect.blind_spots import SHARED
 from mantrap.records import SuspectRecord, Verdict
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part
-from mantrap.workflow.verdict import CHANCE_BELOW, NOTICED_BELOW, SUCCESS_FROM, Accused, counts
+from mantrap.workflow.verdict import CHANCE_BELOW, MOVED_FROM, NOTICED_BELOW, SUCCESS_FROM, Accused, Moved, counts
 
 _ORDINARY = 0.5
 _SAID_BELOW = 0.1
@@ -19,9 +19,15 @@ def headline(
     suspects: Sequence[SuspectRecord],
     compared: Compared | None,
     accused: Accused | None,
+    moved: Moved | None,
     model: Classifier,
 ) -> str:
     """One sentence for someone who must decide."""
+    if verdict is Verdict.SUSPICIOUS and moved is not None and moved.strong and not (accused and accused.strong):
+        share = percent(moved.success, 0)
+        return (
+            f"A small patch makes this model take every class for {further_on(moved.shifted.by)}, in {share} of images."
+        )
     if verdict is Verdict.SUSPICIOUS:
         same = [s for s in suspects if s.label == suspects[0].label]
         first = next((s for s in same if s.success >= SUCCESS_FROM), same[0])
@@ -34,6 +40,11 @@ def headline(
             label = accused.standing.label
             name = _begin(_name(label, model.class_names[label]))
             return f"{name} stands out, but not clearly enough to call it a backdoor."
+        if moved is not None and moved.noticed:
+            return (
+                f"A patch makes this model take some classes for {further_on(moved.shifted.by)}, "
+                f"but not enough of them to call it a backdoor."
+            )
         if compared is not None and compared.level < NOTICED_BELOW:
             return "All labels of this model are unusually easy to force, but none stands out."
         return "This audit cannot tell: what it saw is not enough for an answer."
@@ -53,6 +64,7 @@ def reasons(
     detections: Sequence[Detection],
     compared: Compared | None,
     accused: Accused | None,
+    moved: Moved | None,
     model: Classifier,
     barred: Sequence[str],
 ) -> tuple[str, ...]:
@@ -62,6 +74,7 @@ def reasons(
         said.append("No detector measured anything that is known of models without a backdoor.")
     else:
         said += [_standing(compared, accused, model), *_trigger(accused), *_level(compared)]
+    said += _moved(moved)
     for detection in detections:
         if detection.suspects and not counts(detection):
             named = ", ".join(_name(s, model.class_names[s]) for s in detection.suspects)
@@ -107,6 +120,25 @@ def _trigger(accused: Accused) -> tuple[str, ...]:
     if accused.works:
         return (f"Its trigger sends {share} of held-out images there.",)
     return (f"Its trigger sends {share} of held-out images there; {needed} are needed.",)
+
+
+def _moved(moved: Moved | None) -> tuple[str, ...]:
+    """Whether every class is sent to another one."""
+    if moved is None or not moved.noticed:
+        return ()
+    classes, seldom = further_on(moved.shifted.by), percent(moved.shifted.alone)
+    said = (
+        f"A patch sends {percent(moved.success)} of held-out images to {classes}, all classes but the easiest taken "
+        f"together more likely than in all but {seldom} of models without a backdoor."
+    )
+    if moved.success < MOVED_FROM:
+        return (said, f"For an accusation it would have to be {percent(MOVED_FROM, 0)} of the images.")
+    return (said,)
+
+
+def further_on(by: int) -> str:
+    """The class so many further on, in words."""
+    return "the next one" if by == 1 else f"the one {by} further on"
 
 
 def _level(compared: Compared) -> tuple[str, ...]:

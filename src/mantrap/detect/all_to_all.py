@@ -1,0 +1,164 @@
+"""Backdoors that send every class to another one: is there a small patch that moves all of them, each to the next?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mantrap.core import (
+    FORGETFUL,
+    SILENT,
+    Classifier,
+    Cost,
+    Detection,
+    ImageSet,
+    Memo,
+    Progress,
+    ReversedPatch,
+    Rng,
+    Shifts,
+    require,
+    spec_of,
+)
+from mantrap.core.shapes import Images
+from mantrap.detect.arms import Arm
+from mantrap.detect.begin import begin
+from mantrap.detect.blind_spots import CHANGING, EVERY_LABEL, SOME_CLASSES, SPREAD
+from mantrap.detect.by_norm import targets_of
+from mantrap.detect.goals import further
+from mantrap.detect.heldout import measure_shift
+from mantrap.detect.shrinking import Shrinking, ShrinkingSearch
+from mantrap.detect.units import GIB, images_at_once, unit_by_unit, with_room
+from mantrap.ops.prepare import Wanted
+from mantrap.ops.scores import source_classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllToAll(Shrinking):
+    """Search, for every shift, for a small patch that sends each class to the one so many further on.
+
+    A backdoor of this kind has no target that stands out, so that comparing labels says nothing. For a clean model it
+    is hard to move more than a class or two in step; for a backdoored one a patch does it that covers a hundredth of
+    the picture. A part of the classes is enough: of some backdoors the others have learned nothing.
+
+    Args: those of :class:`~mantrap.detect.shrinking.Shrinking`, and:
+        shifts: How many shifts are searched, the nearest first: by 1, by 1 back, by 2, by 2 back, and so on.
+        images: Images to search with at most, drawn from those that are there.
+        memory: Memory that the search may take beside the model's weights, in GiB.
+        precision: ``"auto"`` for bfloat16 where the processor computes with it and the model's answers stay.
+
+    Reference: the attack is that of Gu, Dolan-Gavitt and Garg, BadNets, 2017, section 4.1.2, each class to the next.
+    The search is ours: that of Neural Cleanse (Wang et al., IEEE S&P 2019) with other labels, a patch whose size is
+    given, and a loss that lets go of what is out of reach.
+    """
+
+    name: ClassVar[str] = "all_to_all"
+    quick: ClassVar[str] = "all_to_all(steps=8, images_per_step=4, shifts=2)"
+
+    shifts: int = 4
+    images: int = 400
+    memory: float = 2.0
+    precision: Wanted = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in ("shifts", "images"):
+            require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
+        require(self.memory > 0, field="memory", expected="above 0 GiB", got=self.memory)
+
+    def detect(
+        self,
+        model: Classifier,
+        clean: ImageSet,
+        *,
+        heldout: ImageSet,
+        labels: Sequence[int] | None = None,
+        rng: Rng,
+        progress: Progress = SILENT,
+        memo: Memo = FORGETFUL,
+    ) -> Detection:
+        """Search the nearest shifts, and measure the likeliest on other images.
+
+        Args:
+            model: The classifier in question.
+            clean: Images to search with.
+            heldout: Other images, to measure the patch of the likeliest shift on.
+            labels: Which labels to scan; where these are not all, nothing is searched, and a note says so.
+            rng: Source of randomness.
+            progress: Observer of the work.
+            memo: Keeps the finished search.
+
+        Returns:
+            ``shifts``, and nothing about single labels.
+
+        Raises:
+            UsageError: A label that the model does not have.
+            FailedError: The model's output is not finite, or memory does not suffice for a single step.
+        """
+        targets, rng = targets_of(model, labels), rng.child(self.name)
+        if len(set(targets)) < model.num_classes:
+            note = "Only some labels were to be scanned, so what sends every class to another one was not searched."
+            return self._answer(model, None, Cost(forward=0), (note,))
+        order = _nearest(model.num_classes)[: self.shifts]
+        with model.frozen():
+            images, fast = begin(model, clean, images=self.images, precision=self.precision, rng=rng)
+            at_once, _ = images_at_once(fast.model, self.memory * GIB / 2, least=self.images_per_step)
+
+            def search(shifts: Sequence[int]) -> dict[str, Tensor]:
+                least = self.images_per_step
+                found, _ = with_room(
+                    lambda most: self._search(fast.model, images, shifts, rng.child("search"), most),
+                    at_once,
+                    least=least,
+                )
+                stage.advance(len(shifts))
+                return found
+
+            with progress.stage(f"move all classes, {len(order)} ways", len(order)) as stage:
+                ((_, found),) = unit_by_unit([order], memo, stage, search, made_with=fast.made_with)
+            shifts, cost = self._measured(model, heldout, order, found)
+        seen = len(order) * self.steps * self.images_per_step
+        return self._answer(model, shifts, cost + Cost(forward=seen + len(images), backward=seen), ())
+
+    def _search(
+        self, model: Classifier, images: Images, shifts: Sequence[int], rng: Rng, at_once: int
+    ) -> dict[str, Tensor]:
+        """How likely each shift is, and of the likeliest the patch that did best."""
+        search = ShrinkingSearch(model, images, [Arm(by, 0, further) for by in shifts], self, rng, at_once=at_once)
+        with torch.enable_grad():
+            search.run()
+        likely = torch.tensor(search.likely_but_for_one())
+        first = int(likely.argmax())
+        return {"likely": likely, **{name: tensor[first].cpu() for name, tensor in search.patches.best.items()}}
+
+    def _measured(
+        self, model: Classifier, heldout: ImageSet, order: Sequence[int], found: Mapping[str, Tensor]
+    ) -> tuple[Shifts, Cost]:
+        """What was found, and how many held-out images of each class its patch moves."""
+        likely = dict(zip(order, found["likely"].tolist(), strict=True))
+        patch = ReversedPatch(max(likely, key=lambda by: likely[by]), found["mask"], found["pattern"])
+        sources = source_classes(model, heldout)
+        moved = measure_shift(model, heldout, patch, sources)
+        return Shifts(likely, patch, moved), Cost(forward=len(heldout) * (1 if heldout.labelled else 2))
+
+    def _answer(self, model: Classifier, shifts: Shifts | None, cost: Cost, notes: tuple[str, ...]) -> Detection:
+        return Detection(
+            detector=str(spec_of(self)),
+            num_classes=model.num_classes,
+            labels=(),
+            triggers=(),
+            suspects=(),
+            score=None,
+            indices={},
+            cost=cost,
+            notes=notes,
+            blind_spots=(SOME_CLASSES, SPREAD, CHANGING, EVERY_LABEL),
+            shifts=shifts,
+        )
+
+
+def _nearest(classes: int) -> list[int]:
+    """All shifts of so many classes, the nearest first; of one on and one back, on."""
+    return sorted(range(1, classes), key=lambda by: (min(by, classes - by), by))

@@ -1,0 +1,103 @@
+"""What is shown of a trigger: rates, pictures, images before and after it."""
+
+from mantrap.records.base import Record
+
+
+class Rate(Record):
+    """A share of images with its Wilson interval at 95 %: ``hits`` of ``total``; all shares in [0, 1]."""
+
+    hits: int
+    total: int
+    value: float
+    low: float
+    high: float
+
+
+class Picture(Record):
+    """A small PNG, base64 coded, with the sentence that stands in for it where it cannot be seen."""
+
+    png: str
+    width: int
+    height: int
+    alt: str
+
+
+class Prediction(Record):
+    """What the model says of one image: the class and its softmax confidence in [0, 1]."""
+
+    label: int
+    class_name: str
+    confidence: float
+
+
+class Example(Record):
+    """One held-out image before and after the trigger, with the model's answers."""
+
+    before: Picture
+    after: Picture
+    source: Prediction
+    outcome: Prediction
+    true_class: str | None
+
+
+class SuspectRecord(Record):
+    """A label that looks like the target of a backdoor, with the trigger that shows it; fields as in LabelRecord.
+
+    ``norm`` is that of the trigger shown, and ``size`` the same in words. ``elsewhere`` is its success mirrored or
+    upside down, whichever works best, and ``shuffled`` its success with its pixels in random places and twice as
+    strong.
+    """
+
+    label: int
+    class_name: str
+    detector: str
+    norm: float
+    size: str = ""
+    index: float | None
+    success: float
+    success_interval: tuple[float, float]
+    heldout: int
+    flagged_by_paper: bool
+    elsewhere: Rate
+    shuffled: Rate
+    mask: Picture
+    pattern: Picture
+    trigger: Picture
+    examples: tuple[Example, ...]
+
+
+class MovedRecord(Record):
+    """How many held-out images of one class a patch sends to another one."""
+
+    label: int
+    class_name: str
+    to: int
+    to_name: str
+    rate: Rate
+
+
+class ShiftRecord(Record):
+    """A patch that sends classes to others, each to the one ``by`` further on, after the last the first.
+
+    ``to`` says the same in words. ``likely`` is how likely the model finds that, in the mean over classes but the
+    likeliest, with patches of 5 to 0.6 % of the picture; ``others`` the same of all that were looked at, by how many
+    classes further on. ``chance`` is that of a model without a backdoor to look as suspicious by it, ``None`` where
+    nothing is known of such models, and ``noticed`` whether that bars the all-clear. ``success`` and ``moved`` are of
+    the patch that is shown, all together and by class.
+    """
+
+    by: int
+    to: str
+    detector: str
+    likely: float
+    others: dict[str, float]
+    noticed: bool
+    chance: float | None
+    success: Rate
+    moved: tuple[MovedRecord, ...]
+    norm: float
+    size: str
+    mask: Picture
+    pattern: Picture
+    trigger: Picture
+    examples: tuple[Example, ...]
