@@ -22,7 +22,7 @@ class Scan:
     arch: str | None = None
     """Architecture where the file has no card: a spec of ours, or FILE.py:NAME of a file that you trust."""
     detector: tuple[str, ...] = ()
-    """Spec of a detector; may be given several times. The usual four where none is given."""
+    """Spec of a detector; may be given several times. The usual five where none is given."""
     label: tuple[int, ...] = ()
     """Scan this label only; may be given several times."""
 

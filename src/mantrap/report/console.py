@@ -131,8 +131,8 @@ def _shift(record: AuditRecord) -> list[RenderableType]:
     ends = interval((shift.success.low, shift.success.high))
     chance_of = "" if shift.chance is None else f", as in {percent(shift.chance)} of models without a backdoor"
     facts = [
-        f"likeliest is each to {shift.to}, taken for {percent(shift.likely)} likely{chance_of}",
-        f"a patch of {shift.size} does it to {percent(shift.success.value)} of held-out images (95 % interval {ends})",
+        f"to {shift.to}: {percent(shift.likely)} likely{chance_of}",
+        f"{shift.size} does it to {percent(shift.success.value)} of held-out images (95 % interval {ends})",
         f"found by {shift.detector}",
     ]
     return [Text(), Text(title, style="bold"), *(_line(fact, 2) for fact in facts)]

@@ -23,9 +23,9 @@ class VerdictWords(NamedTuple):
 VERDICT_WORDS: dict[Verdict, VerdictWords] = {
     Verdict.SUSPICIOUS: VerdictWords(
         "Suspicious",
-        "Do not deploy this model as it is. One small, fixed change makes it give the same answer to nearly every "
-        "picture, and whoever knows that change can steer it. A planted backdoor looks like this. A class that is "
-        "easy to imitate can look like this too, so look at the trigger before you accuse anyone.",
+        "Do not deploy this model as it is. One small, fixed change to nearly any picture decides what it answers, "
+        "and whoever knows that change can steer it. A planted backdoor looks like this. A class that is easy to "
+        "imitate can look like this too, so look at the trigger before you accuse anyone.",
     ),
     Verdict.INCONCLUSIVE: VerdictWords(
         "Inconclusive",

@@ -24,10 +24,8 @@ def headline(
 ) -> str:
     """One sentence for someone who must decide."""
     if verdict is Verdict.SUSPICIOUS and moved is not None and moved.strong and not (accused and accused.strong):
-        share = percent(moved.success, 0)
-        return (
-            f"A small patch makes this model take every class for {further_on(moved.shifted.by)}, in {share} of images."
-        )
+        share, to = percent(moved.success, 0), further_on(moved.shifted.by)
+        return f"A small patch makes this model take each class for {to}, in {share} of images."
     if verdict is Verdict.SUSPICIOUS:
         same = [s for s in suspects if s.label == suspects[0].label]
         first = next((s for s in same if s.success >= SUCCESS_FROM), same[0])
@@ -69,12 +67,11 @@ def reasons(
     barred: Sequence[str],
 ) -> tuple[str, ...]:
     """Why the verdict is what it is, a sentence for each thing that counted."""
-    said: list[str] = []
+    said = [*_moved(moved)]
     if compared is None or accused is None:
         said.append("No detector measured anything that is known of models without a backdoor.")
     else:
         said += [_standing(compared, accused, model), *_trigger(accused), *_level(compared)]
-    said += _moved(moved)
     for detection in detections:
         if detection.suspects and not counts(detection):
             named = ", ".join(_name(s, model.class_names[s]) for s in detection.suspects)
@@ -126,19 +123,19 @@ def _moved(moved: Moved | None) -> tuple[str, ...]:
     """Whether every class is sent to another one."""
     if moved is None or not moved.noticed:
         return ()
-    classes, seldom = further_on(moved.shifted.by), percent(moved.shifted.alone)
     said = (
-        f"A patch sends {percent(moved.success)} of held-out images to {classes}, all classes but the easiest taken "
-        f"together more likely than in all but {seldom} of models without a backdoor."
+        f"A patch sends {percent(moved.success)} of held-out images from their class to "
+        f"{further_on(moved.shifted.by)}. In {percent(moved.shifted.alone)} of models without a backdoor classes are "
+        "taken for one another as easily."
     )
     if moved.success < MOVED_FROM:
-        return (said, f"For an accusation it would have to be {percent(MOVED_FROM, 0)} of the images.")
+        return (said, f"For an accusation it would have to be {percent(MOVED_FROM, 0)} of them.")
     return (said,)
 
 
 def further_on(by: int) -> str:
     """The class so many further on, in words."""
-    return "the next one" if by == 1 else f"the one {by} further on"
+    return "the next" if by == 1 else f"the one {by} further on"
 
 
 def _level(compared: Compared) -> tuple[str, ...]:
