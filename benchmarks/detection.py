@@ -9,6 +9,7 @@ and from the table of models without a backdoor, which ``benchmarks/null.py`` ma
     python benchmarks/detection.py --split null           clean models, to learn from
     python benchmarks/detection.py --split strangers      models that other people trained, in ../shared/zoo
     python benchmarks/detection.py --only 'tune-00*'      some models (a shell pattern)
+    python benchmarks/detection.py --seed 1               the same models with other randomness, to compare verdicts
     python benchmarks/detection.py --table                only write the tables from what is there
 """
 
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detection_table import Judged, decided, one_by_one, tables
+from detection_table import Decided, Judged, agreement, decided, one_by_one, tables
 from parity_places import ROOT, SHARED, put
 
 from mantrap.core import Classifier, ImageSet, Rng
@@ -36,7 +37,7 @@ from mantrap.workflow.plan import Plan, Source
 
 PAGE = ROOT / "docs" / "detection.md"
 RESULTS = ROOT / "benchmarks" / "results" / "detection"
-STRANGERS = "strangers"
+STRANGERS, AGAIN = "strangers", "tune"
 _DATA = (("GTSRB", "gtsrb"), ("CIFAR-10", "cifar10"), ("MNIST", "mnist"))
 IMAGES = 600
 """Test images that an audit gets; it searches with three quarters of them and measures on the rest."""
@@ -97,11 +98,11 @@ def _stranger(zoo: Path, entry: dict[str, Any]) -> Model:
     return Model(name, entry["status"], entry["arch"], targets, images, 3 if images == faces else 0, opened)
 
 
-def run(model: Model, images: ImageSet) -> Judged:
+def run(model: Model, images: ImageSet, seed: int) -> Judged:
     """What an audit with its default detectors says of one model."""
     classifier = model.open(images)
     detectors = tuple(DETECTORS.create(name) for name in DEFAULT_DETECTORS)
-    record = audit(classifier, images, plan=Plan(detectors=detectors), source=Source(model.name, ""))
+    record = audit(classifier, images, plan=Plan(detectors=detectors, seed=seed), source=Source(model.name, ""))
     seconds = {stage.stage: stage.cpu_seconds for stage in record.volatile.stages}
     traits: dict[str, dict[str, float]] = {}
     for found in record.detections:
@@ -135,24 +136,35 @@ def main() -> int:
     parser.add_argument("--only", default="*", help="shell pattern of model names")
     parser.add_argument("--table", action="store_true", help="only write docs/detection.md")
     parser.add_argument("--again", action="store_true", help="also what is finished")
+    parser.add_argument("--seed", type=int, default=0, help="of the audits; the images stay the same")
     options = parser.parse_args()
     torch.set_num_threads(1)
     models = strangers() if options.split == STRANGERS else zoo_models(options.split)
+    folder = RESULTS / (f"{options.split}-seed-{options.seed}" if options.seed else options.split)
     for model in [] if options.table else models:
         if not fnmatch.fnmatch(model.name, options.only):
             continue
-        result = RESULTS / options.split / f"{model.name}.json"
+        result = folder / f"{model.name}.json"
         if result.exists() and not options.again:
             continue
         images = load(model.images, split="test", limit=IMAGES, channels=model.channels or None, rng=Rng(0))
-        judged = run(model, images)
+        judged = run(model, images, options.seed)
         write_atomically(result, judged.to_json().encode())
         print(f"{judged.model} {judged.family}", file=sys.stderr, flush=True)
     for part, written in (("tune", tables), ("test", tables), (STRANGERS, one_by_one)):
-        done = [Judged.from_json(p.read_text(encoding="utf-8")) for p in sorted((RESULTS / part).glob("*.json"))]
+        done = finished(part)
         if done:
-            put(PAGE, part, written([decided(judged) for judged in done]))
+            put(PAGE, part, written(done))
+    others = [finished(p.name) for p in sorted(RESULTS.glob(f"{AGAIN}-seed-*"))]
+    if others:
+        put(PAGE, "seeds", agreement([finished(AGAIN), *others]))
     return 0
+
+
+def finished(part: str) -> list[Decided]:
+    """All models of a part that are measured, with the verdict that follows."""
+    paths = sorted((RESULTS / part).glob("*.json"))
+    return [decided(Judged.from_json(p.read_text(encoding="utf-8"))) for p in paths]
 
 
 if __name__ == "__main__":

@@ -128,6 +128,26 @@ def one_by_one(found: Sequence[Decided]) -> str:
     return "\n".join(_table(titles, rows))
 
 
+def agreement(runs: Sequence[Sequence[Decided]]) -> str:
+    """How often audits of the same models with other seeds come to the same verdict."""
+    by_model = [{d.judged.model: d for d in run} for run in runs]
+    names = sorted(set.intersection(*(set(run) for run in by_model)))
+    groups = {CLEAN: [n for n in names if by_model[0][n].judged.family == CLEAN]}
+    groups["backdoored"] = [n for n in names if n not in groups[CLEAN]]
+    rows = []
+    for group, members in groups.items():
+        verdicts = [{run[n].verdict for run in by_model} for n in members]
+        turned = sum({Verdict.SUSPICIOUS, Verdict.NO_EVIDENCE} <= v for v in verdicts)
+        other = [n for n in members if len({run[n].first for run in by_model}) > 1]
+        same = sum(len(v) == 1 for v in verdicts)
+        rows.append(
+            (group, len(members), len(runs), same, len(members) - same - turned, turned, len(members) - len(other))
+        )
+    titles = ("models", "how many", "seeds", "the same verdict", "with INCONCLUSIVE among them",
+              "SUSPICIOUS and NO_EVIDENCE", "the same label first")  # fmt: skip
+    return "\n".join(_table(titles, rows))
+
+
 def _groups(found: Sequence[Decided]) -> dict[str, list[Decided]]:
     """Clean models, every family, and the main ones together."""
     families = sorted({d.judged.family for d in found} - {CLEAN})

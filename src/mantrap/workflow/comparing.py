@@ -10,8 +10,8 @@ from mantrap.records import Null, Scatter, ShiftScatter
 from mantrap.records.traits import PATCH, TRAITS, Trait
 from mantrap.workflow.shifting import SHIFT_SHARE
 
-LEVEL_SHARE = 0.1
-"""Share of the false alarms that may come from all labels together being too easy to force."""
+LEVEL_SHARE = 0.05
+"""Share of the false alarms that may come from all labels together being too easy to force, which accuses nobody."""
 _LABELS_SHARE = 1 - LEVEL_SHARE - SHIFT_SHARE
 """What is left for single labels."""
 _SMALLEST_SIDE, _LARGEST_SIDE = 12, 64
