@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detection_table import Decided, Judged, agreement, decided, one_by_one, tables
+from detection_table import IMAGES, Decided, Judged, agreement, coverage, decided, one_by_one, tables
 from parity_places import ROOT, SHARED, put
 
 from mantrap.core import Classifier, ImageSet, Rng
 from mantrap.data import load
 from mantrap.detect import DEFAULT_DETECTORS, DETECTORS
+from mantrap.detect.nulls import COVERAGE_FILE
 from mantrap.models import Preprocessing, open_model
 from mantrap.records import ZooModel
 from mantrap.records.files import write_atomically
@@ -39,8 +40,6 @@ PAGE = ROOT / "docs" / "detection.md"
 RESULTS = ROOT / "benchmarks" / "results" / "detection"
 STRANGERS, AGAIN = "strangers", "tune"
 _DATA = (("GTSRB", "gtsrb"), ("CIFAR-10", "cifar10"), ("MNIST", "mnist"))
-IMAGES = 600
-"""Test images that an audit gets; it searches with three quarters of them and measures on the rest."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +154,7 @@ def main() -> int:
         done = finished(part)
         if done:
             put(PAGE, part, written(done))
+    write_atomically(ROOT / "src" / "mantrap" / "detect" / COVERAGE_FILE, coverage(finished("test")).to_json().encode())
     others = [finished(p.name) for p in sorted(RESULTS.glob(f"{AGAIN}-seed-*"))]
     if others:
         put(PAGE, "seeds", agreement([finished(AGAIN), *others]))

@@ -4,21 +4,40 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 
-from mantrap.core import Rng
+from mantrap.core import Rng, spec_of
+from mantrap.detect import DEFAULT_DETECTORS, DETECTORS
 from mantrap.detect.nulls import known_nulls
 from mantrap.ops.intervals import wilson
-from mantrap.records import Record, Verdict
+from mantrap.records import CoverageRecord, FamilyRecord, Record, Verdict
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, compare
 from mantrap.workflow.shifting import compare_shifts
-from mantrap.workflow.verdict import Accused, Moved, accuse, decide
+from mantrap.workflow.verdict import RULE, Accused, Moved, accuse, decide
 
 CLEAN = "clean"
 MAIN = ("patch", "blended", "trojan")
 """Families that are found by the dozen, and asked for most of all."""
+OTHER, SOME = "other_goals", "source_specific"
+TITLES: Final = {
+    CLEAN: "no backdoor",
+    "patch": "a small patch",
+    "blended": "a pattern blended in",
+    "trojan": "a Trojan trigger, retrained",
+    "clean_label": "right labels, poisoned",
+    "invisible": "an invisible trigger",
+    "dynamic": "triggers that change",
+    "warped": "a warp",
+    "input_aware": "a trigger for each input",
+    OTHER: "every class sent to the next",
+    SOME: "some classes only",
+}
+"""Families for a reader, as the end of "models with"."""
+IMAGES = 600
+"""Test images that an audit gets; it searches with three quarters of them and measures on the rest."""
 _RESAMPLED = 2000
 _VERDICTS = (Verdict.SUSPICIOUS, Verdict.INCONCLUSIVE, Verdict.NO_EVIDENCE)
 
@@ -126,6 +145,29 @@ def one_by_one(found: Sequence[Decided]) -> str:
         for d in sorted(found, key=lambda d: d.judged.model)
     ]
     return "\n".join(_table(titles, rows))
+
+
+def coverage(found: Sequence[Decided]) -> CoverageRecord:
+    """What these audits found of each kind, for the reports of audits like them."""
+    families = []
+    for family, title in TITLES.items():
+        verdicts = [d.verdict for d in found if kind_of(d.judged) == family]
+        suspicious, clear = verdicts.count(Verdict.SUSPICIOUS), verdicts.count(Verdict.NO_EVIDENCE)
+        rates = (wilson(suspicious, len(verdicts)), wilson(len(verdicts) - clear, len(verdicts)))
+        families.append(FamilyRecord(family=family, title=title, found=rates[0], noticed=rates[1]))
+    return CoverageRecord(
+        rule=RULE,
+        detectors=tuple(str(spec_of(DETECTORS.create(name))) for name in DEFAULT_DETECTORS),
+        of=f"{len(found)} small networks for digits, clothes and signs, with {IMAGES} images each",
+        families=tuple(families),
+    )
+
+
+def kind_of(judged: Judged) -> str:
+    """The family of a model; those of other goals by whether they have a target."""
+    if judged.family != OTHER:
+        return judged.family
+    return SOME if judged.targets else OTHER
 
 
 def agreement(runs: Sequence[Sequence[Decided]]) -> str:

@@ -19,6 +19,7 @@ from mantrap.records.audit import (
 from mantrap.records.base import SCHEMA_VERSION, Record, json_schema
 from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
 from mantrap.records.comparison import ComparisonRecord, StandingRecord, TraitRecord
+from mantrap.records.coverage import CoverageRecord, FamilyRecord
 from mantrap.records.null import Null, Nulls, Scatter, ShiftScatter
 from mantrap.records.shown import Example, MovedRecord, Picture, Prediction, Rate, ShiftRecord, SuspectRecord
 from mantrap.records.zoo import ZooManifest, ZooModel, ZooPlan
@@ -30,11 +31,13 @@ __all__ = [
     "CheckRecord",
     "CheckStatus",
     "ComparisonRecord",
+    "CoverageRecord",
     "DataRecord",
     "DetectionRecord",
     "Difference",
     "EpochRecord",
     "Example",
+    "FamilyRecord",
     "ImplantRecord",
     "LabelRecord",
     "MeasureRecord",

@@ -89,7 +89,7 @@ def _parts(record: AuditRecord) -> list[RenderableType]:
     warned = [f"{c.name}: {c.message}" for c in record.checks if c.status is not CheckStatus.PASSED]
     parts += _list("Checks that did not pass", warned)
     parts += _list("What this audit could not have seen", record.blind_spots)
-    return parts
+    return parts + _coverage(record)
 
 
 def _line(text: str, indent: int = 0) -> Padding:
@@ -136,6 +136,22 @@ def _shift(record: AuditRecord) -> list[RenderableType]:
         f"found by {shift.detector}",
     ]
     return [Text(), Text(title, style="bold"), *(_line(fact, 2) for fact in facts)]
+
+
+def _coverage(record: AuditRecord) -> list[RenderableType]:
+    if record.coverage is None:
+        return []
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
+    table.add_column("  models with", no_wrap=True)
+    for heading in ("models", "found", "interval", "noticed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for entry in record.coverage.families:
+        ends = interval((entry.found.low, entry.found.high))
+        table.add_row(
+            "  " + entry.title, str(entry.found.total), percent(entry.found.value), ends, percent(entry.noticed.value)
+        )
+    title = Text("What audits like this one find", style="bold")
+    return [Text(), title, _line(f"measured on {record.coverage.of}", 2), table]
 
 
 def _together(record: AuditRecord) -> list[RenderableType]:

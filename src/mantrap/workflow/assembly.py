@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from mantrap.core import Classifier, Detection, ImageSet
+from mantrap.detect.nulls import known_coverage
 from mantrap.records import (
     ComparisonRecord,
+    CoverageRecord,
     DataRecord,
     DetectionRecord,
     LabelRecord,
@@ -69,6 +71,13 @@ def detection_record(
         p_value=detection.p_value,
         unit=detection.unit,
     )
+
+
+def coverage_record(detectors: Sequence[str], labels: Sequence[int] | None, rule: str) -> CoverageRecord | None:
+    """What audits with these detectors, of all labels and by this rule, found; ``None`` where nobody measured it."""
+    known = known_coverage()
+    same = known.rule == rule and sorted(known.detectors) == sorted(detectors) and labels is None
+    return known if same else None
 
 
 def comparison_record(model: Classifier, compared: Compared | None) -> ComparisonRecord | None:

@@ -163,6 +163,7 @@ class _Audit:
             barring=barred,
             blind_spots=words.blind_spots(detections, self.plan.labels),
             comparison=assembly.comparison_record(self.model, compared),
+            coverage=assembly.coverage_record([d.detector for d in detections], self.plan.labels, RULE),
             suspects=suspects,
             shift=shift,
             labels=assembly.label_records(self.model, detections[first], judged[first]),

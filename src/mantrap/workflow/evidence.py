@@ -95,7 +95,7 @@ def shift_record(
     examples = _examples(model, heldout, sources, shifts.patch, target=None)
     record = ShiftRecord(
         by=by,
-        to=further_on(by),
+        to=further_on(by, model.num_classes),
         detector=detector,
         likely=shifts.likely[by],
         others={str(one): likely for one, likely in sorted(shifts.likely.items())},

@@ -24,7 +24,7 @@ def headline(
 ) -> str:
     """One sentence for someone who must decide."""
     if verdict is Verdict.SUSPICIOUS and moved is not None and moved.strong and not (accused and accused.strong):
-        share, to = percent(moved.success, 0), further_on(moved.shifted.by)
+        share, to = percent(moved.success, 0), further_on(moved.shifted.by, model.num_classes)
         return f"A small patch makes this model take each class for {to}, in {share} of images."
     if verdict is Verdict.SUSPICIOUS:
         same = [s for s in suspects if s.label == suspects[0].label]
@@ -40,7 +40,7 @@ def headline(
             return f"{name} stands out, but not clearly enough to call it a backdoor."
         if moved is not None and moved.noticed:
             return (
-                f"A patch makes this model take some classes for {further_on(moved.shifted.by)}, "
+                f"A patch makes this model take some classes for {further_on(moved.shifted.by, model.num_classes)}, "
                 f"but not enough of them to call it a backdoor."
             )
         if compared is not None and compared.level < NOTICED_BELOW:
@@ -67,7 +67,7 @@ def reasons(
     barred: Sequence[str],
 ) -> tuple[str, ...]:
     """Why the verdict is what it is, a sentence for each thing that counted."""
-    said = [*_moved(moved)]
+    said = [*_moved(moved, model)]
     if compared is None or accused is None:
         said.append("No detector measured anything that is known of models without a backdoor.")
     else:
@@ -119,13 +119,13 @@ def _trigger(accused: Accused) -> tuple[str, ...]:
     return (f"Its trigger sends {share} of held-out images there; {needed} are needed.",)
 
 
-def _moved(moved: Moved | None) -> tuple[str, ...]:
+def _moved(moved: Moved | None, model: Classifier) -> tuple[str, ...]:
     """Whether every class is sent to another one."""
     if moved is None or not moved.noticed:
         return ()
     said = (
         f"A patch sends {percent(moved.success)} of held-out images from their class to "
-        f"{further_on(moved.shifted.by)}. In {percent(moved.shifted.alone)} of models without a backdoor classes are "
+        f"{further_on(moved.shifted.by, model.num_classes)}. In {percent(moved.shifted.alone)} of models without a backdoor classes are "
         "taken for one another as easily."
     )
     if moved.success < MOVED_FROM:
@@ -133,9 +133,11 @@ def _moved(moved: Moved | None) -> tuple[str, ...]:
     return (said,)
 
 
-def further_on(by: int) -> str:
-    """The class so many further on, in words."""
-    return "the next" if by == 1 else f"the one {by} further on"
+def further_on(by: int, classes: int) -> str:
+    """The class so many further on, or back where that is nearer, in words; after the last comes the first."""
+    if 2 * by <= classes:
+        return "the next" if by == 1 else f"the one {by} further on"
+    return "the one before" if by == classes - 1 else f"the one {classes - by} back"
 
 
 def _level(compared: Compared) -> tuple[str, ...]:
