@@ -146,10 +146,9 @@ def _coverage(record: AuditRecord) -> list[RenderableType]:
     for heading in ("models", "found", "interval", "noticed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for entry in record.coverage.families:
+        found, noticed = percent(entry.found.value), percent(entry.noticed.value)
         ends = interval((entry.found.low, entry.found.high))
-        table.add_row(
-            "  " + entry.title, str(entry.found.total), percent(entry.found.value), ends, percent(entry.noticed.value)
-        )
+        table.add_row("  " + entry.title, str(entry.found.total), found, ends, noticed)
     title = Text("What audits like this one find", style="bold")
     return [Text(), title, _line(f"measured on {record.coverage.of}", 2), table]
 

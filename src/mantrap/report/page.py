@@ -106,7 +106,7 @@ def _context(record: AuditRecord) -> dict[str, Any]:
 
 def _panels(record: AuditRecord) -> list[Panel]:
     suspects = {s.label for s in record.suspects}
-    panels = [_panel(detection, suspects) for detection in record.detections]
+    panels = [_panel(detection, suspects) for detection in record.detections if not _elsewhere(detection, record)]
     if record.labels and all(d.labels != record.labels for d in record.detections):
         # Labels that no single detector answers for, such as a joint view of several: shown first, without statistics.
         joint = DetectionRecord(
@@ -114,6 +114,12 @@ def _panels(record: AuditRecord) -> list[Panel]:
         )
         panels.insert(0, _panel(joint, suspects))
     return panels
+
+
+def _elsewhere(detection: DetectionRecord, record: AuditRecord) -> bool:
+    """Whether all that a detector has to say is about shifts of all classes, which have a section of their own."""
+    about_shifts = record.shift is not None and record.shift.detector == detection.detector
+    return about_shifts and not (detection.labels or detection.traits or detection.notes)
 
 
 def _panel(detection: DetectionRecord, suspects: set[int]) -> Panel:

@@ -123,10 +123,10 @@ def _moved(moved: Moved | None, model: Classifier) -> tuple[str, ...]:
     """Whether every class is sent to another one."""
     if moved is None or not moved.noticed:
         return ()
+    to, seldom = further_on(moved.shifted.by, model.num_classes), percent(moved.shifted.alone)
     said = (
-        f"A patch sends {percent(moved.success)} of held-out images from their class to "
-        f"{further_on(moved.shifted.by, model.num_classes)}. In {percent(moved.shifted.alone)} of models without a backdoor classes are "
-        "taken for one another as easily."
+        f"A patch sends {percent(moved.success)} of held-out images from their class to {to}. In {seldom} of models "
+        "without a backdoor classes are taken for one another as easily."
     )
     if moved.success < MOVED_FROM:
         return (said, f"For an accusation it would have to be {percent(MOVED_FROM, 0)} of them.")
