@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detection_table import IMAGES, Decided, Judged, agreement, coverage, decided, one_by_one, tables
+from detection_table import IMAGES, Decided, Judged, agreement, coverage, decided, one_by_one, referenced, tables
 from parity_places import ROOT, SHARED, put
 
 from mantrap.core import Classifier, ImageSet, Rng
@@ -122,6 +122,7 @@ def run(model: Model, images: ImageSet, seed: int) -> Judged:
         traits=traits,
         successes=successes,
         barred=bool(record.barring),
+        images=model.images,
         shifts={} if record.shift is None else dict(record.shift.others),
         moved=0.0 if record.shift is None else record.shift.success.value,
         cpu_seconds={name: seconds[name] for name in DEFAULT_DETECTORS},
@@ -155,6 +156,9 @@ def main() -> int:
         if done:
             put(PAGE, part, written(done))
     write_atomically(ROOT / "src" / "mantrap" / "detect" / COVERAGE_FILE, coverage(finished("test")).to_json().encode())
+    for part in ("tune", "test"):
+        asked, clean = ([d.judged for d in finished(name)] for name in (part, "null"))
+        put(PAGE, f"{part} references", referenced(asked, clean))
     others = [finished(p.name) for p in sorted(RESULTS.glob(f"{AGAIN}-seed-*"))]
     if others:
         put(PAGE, "seeds", agreement([finished(AGAIN), *others]))

@@ -21,6 +21,7 @@ from mantrap.workflow.verdict import RULE, Accused, Moved, accuse, decide
 CLEAN = "clean"
 MAIN = ("patch", "blended", "trojan")
 """Families that are found by the dozen, and asked for most of all."""
+FEWEST_REFERENCES = 2
 OTHER, SOME = "other_goals", "source_specific"
 TITLES: Final = {
     CLEAN: "no backdoor",
@@ -45,7 +46,8 @@ _VERDICTS = (Verdict.SUSPICIOUS, Verdict.INCONCLUSIVE, Verdict.NO_EVIDENCE)
 class Judged(Record):
     """What an audit measures of one model of a zoo.
 
-    ``targets`` is the truth; ``arch`` is the network in the words of where it comes from, ``network`` as it was opened.
+    ``targets`` is the truth, ``images`` what it has learned; ``arch`` is the network in the words of where it comes
+    from, ``network`` as it was opened.
     ``traits`` are values by trait and label, ``successes`` those of triggers by label, ``barred`` whether something
     bars the all-clear, ``shifts`` how likely the model finds it that every class is one further on, and ``moved`` the
     success of the patch for the likeliest of these.
@@ -62,6 +64,7 @@ class Judged(Record):
     successes: dict[str, float]
     barred: bool
     cpu_seconds: dict[str, float]
+    images: str = ""
     shifts: dict[str, float] = dataclasses.field(default_factory=dict)
     moved: float = 0.0
 
@@ -105,9 +108,10 @@ class Decided:
         return self.first in self.judged.targets
 
 
-def decided(judged: Judged) -> Decided:
-    """The verdict on a model."""
-    compared = compare(judged.values(), known_nulls().for_arch(judged.network))
+def decided(judged: Judged, references: Sequence[Judged] = ()) -> Decided:
+    """The verdict on a model, by itself or beside models of the same task."""
+    null = known_nulls().for_arch(judged.network)
+    compared = compare(judged.values(), null, [one.values() for one in references])
     if compared is None:
         return Decided(judged, None, Verdict.INCONCLUSIVE)
     accused = accuse(compared, {int(label): share for label, share in judged.successes.items()})
@@ -168,6 +172,27 @@ def kind_of(judged: Judged) -> str:
     if judged.family != OTHER:
         return judged.family
     return SOME if judged.targets else OTHER
+
+
+def referenced(found: Sequence[Judged], clean: Sequence[Judged]) -> str:
+    """What references are worth, of models of whose task and network two clean ones or more are at hand."""
+    beside = {j.model: [c for c in clean if (c.images, c.arch) == (j.images, j.arch)] for j in found}
+    some = [j for j in found if len(beside[j.model]) >= FEWEST_REFERENCES]
+    rows = []
+    for name, runs in (
+        ("none", [decided(j) for j in some]),
+        ("with references", [decided(j, beside[j.model]) for j in some]),
+    ):
+        groups = _groups(runs)
+        honest, main = groups[CLEAN], groups[", ".join(MAIN)]
+        others = [d for d in runs if d not in honest and d not in main]
+        cells = [f"{sum(d.verdict is v for d in group)}" for group in (honest, main, others) for v in _VERDICTS[:2]]
+        accuracy = area([d.p_value for d in main], [d.p_value for d in honest])
+        sizes = [f"{len(group)}" for group in (honest, main, others)]
+        rows.append((name, sizes[0], *cells[:2], sizes[1], *cells[2:4], accuracy, sizes[2], *cells[4:]))
+    titles = ("references", "clean", "SUSPICIOUS", "INCONCLUSIVE", ", ".join(MAIN), "SUSPICIOUS", "INCONCLUSIVE",
+              "area under the curve", "others", "SUSPICIOUS", "INCONCLUSIVE")  # fmt: skip
+    return "\n".join(_table(titles, rows))
 
 
 def agreement(runs: Sequence[Sequence[Decided]]) -> str:

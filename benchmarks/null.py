@@ -7,8 +7,9 @@ The clean models of the null split are built and measured first; nothing is lear
     python benchmarks/null.py
 """
 
+import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from detection_table import Judged
@@ -23,13 +24,20 @@ from mantrap.records.traits import TRAITS
 MEASURED = ROOT / "benchmarks" / "results" / "detection" / "null"
 FEWEST = 15
 """Models of one network, at least, for a null of its own."""
+FEWEST_LABELS = 8
+"""Labels that a correlation of two models is told from, at least."""
 MANY, EVERY = 6, 1_000_000
 """Classes from which two that are alike say little about all of them, and more than a model has."""
 
 
 def learn(arch: str, models: Sequence[Judged]) -> Null:
     """The null of some clean models."""
-    scatters = [fit_scatter(name, _heights(name, models), level=trait.level) for name, trait in TRAITS.items()]
+    scatters = [
+        dataclasses.replace(
+            fit_scatter(name, _heights(name, models), level=trait.level), alike=_alike(name, trait.height, models)
+        )
+        for name, trait in TRAITS.items()
+    ]
     networks = f"{arch} networks" if arch else "networks of several kinds"
     return Null(
         arch=arch,
@@ -42,6 +50,20 @@ def learn(arch: str, models: Sequence[Judged]) -> Null:
 def _heights(trait: str, models: Sequence[Judged]) -> list[list[float]]:
     found = ([TRAITS[trait].height(v) for v in m.traits.get(trait, {}).values()] for m in models)
     return [[h for h in heights if h is not None] for heights in found]
+
+
+def _alike(trait: str, height: Callable[[float], float | None], models: Sequence[Judged]) -> float:
+    """The mean correlation of the heights of labels between models of the same network and the same images."""
+    found = []
+    for one, other in itertools.combinations(models, 2):
+        if (one.arch, one.images) != (other.arch, other.images):
+            continue
+        values = [{k: height(v) for k, v in m.traits.get(trait, {}).items()} for m in (one, other)]
+        shared = [k for k, h in values[0].items() if h is not None and values[1].get(k) is not None]
+        if len(shared) >= FEWEST_LABELS:
+            pair = np.array([[v[k] for k in shared] for v in values], dtype=float)
+            found.append(float(np.corrcoef(pair)[0, 1]))
+    return round(max(0.0, float(np.mean(found))), 3) if found else 0.0
 
 
 def learn_shifts(models: Sequence[Judged]) -> tuple[ShiftScatter, ...]:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from mantrap.cli.options import Declared, Images, Output, Running, command_line
 from mantrap.cli.progress import watching
 from mantrap.records import Verdict
-from mantrap.records.files import sha256_of, write_atomically
+from mantrap.records.files import write_atomically
 
 EXIT = {Verdict.NO_EVIDENCE: 0, Verdict.SUSPICIOUS: 1, Verdict.INCONCLUSIVE: 3, Verdict.REFUSED: 4}
 
@@ -25,6 +25,8 @@ class Scan:
     """Spec of a detector; may be given several times. The usual five where none is given."""
     label: tuple[int, ...] = ()
     """Scan this label only; may be given several times."""
+    reference: tuple[Path, ...] = ()
+    """Model of the same task that you trust, or a folder of such; may be given several times. Each costs a scan."""
 
 
 _DECLARED, _RUNNING, _SCAN = Declared(), Running(), Scan()
@@ -47,25 +49,31 @@ def audit(
     model: Path
         File of weights: safetensors, or a state dict of torch.save.
     """
-    from mantrap.core import spec_of  # noqa: PLC0415 - torch
+    from mantrap.core import Classifier, spec_of  # noqa: PLC0415 - torch
     from mantrap.detect import DEFAULT_DETECTORS, DETECTORS  # noqa: PLC0415 - torch
     from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.report import render_html, render_text  # noqa: PLC0415 - start-up
     from mantrap.workflow.audit import REPORT_FILE  # noqa: PLC0415 - torch
     from mantrap.workflow.audit import audit as run  # noqa: PLC0415 - torch
-    from mantrap.workflow.plan import Plan, Source  # noqa: PLC0415 - torch
+    from mantrap.workflow.plan import Plan, Reference, Source  # noqa: PLC0415 - torch
+    from mantrap.workflow.references import reference_files  # noqa: PLC0415 - torch
 
     running.apply()
     detectors = tuple(DETECTORS.create(spec) for spec in scan.detector or DEFAULT_DETECTORS)
     found = images.load(split="test", seed=running.seed)
-    classifier = open_model(
-        model, arch=scan.arch, images_shape=found.shape, declared=declared.preprocessing(), device=running.device
-    )
+
+    def opened(path: Path) -> Classifier:
+        return open_model(
+            path, arch=scan.arch, images_shape=found.shape, declared=declared.preprocessing(), device=running.device
+        )
+
+    classifier = opened(model)
     spoken = replace(scan, detector=tuple(str(spec_of(d)) for d in detectors))
     how = {"seed": running.seed, "device": running.device, "threads": running.threads}
     plan = Plan(
         detectors=detectors,
         labels=scan.label or None,
+        references=tuple(Reference(Source.of(path), opened(path)) for path in reference_files(scan.reference)),
         seed=running.seed,
         command=command_line("audit", model.name, images, spoken, declared, **how),
     )
@@ -73,7 +81,7 @@ def audit(
         classifier,
         found,
         plan=plan,
-        source=Source(model.name, sha256_of(model), str(model)),
+        source=Source.of(model),
         out=output.out,
         fresh=output.fresh,
         progress=watching(quiet=running.quiet),

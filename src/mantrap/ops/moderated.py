@@ -1,7 +1,8 @@
 """Does a number stand out from a few others, when it is known how such numbers scatter elsewhere? Moderated t tests."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ FEWEST_MODELS = 3
 MOST_FREEDOM = 20.0
 """Whatever was learned from some models, one more may differ from all of them."""
 
+_TWO = 2
 _MIDDLE_FROM = 5
 _LOWEST = 3.0
 """Spreads below the middle at which a height is cut."""
@@ -99,6 +101,42 @@ def log_chances(heights: Sequence[float], scatter: Scatter) -> list[float]:
     usual, unsure = _predicted(mean, variance, count, scatter)
     tails = log_upper_tail((values - usual) / np.sqrt(variance + unsure), np.full_like(values, freedom))
     return [float(tail) for tail in tails]
+
+
+def less_ordinary(
+    heights: Mapping[int, float], references: Sequence[Mapping[int, float]], scatter: Scatter
+) -> tuple[dict[int, float], Scatter]:
+    """Heights without what is ordinary about each label, by models of the same task, and how the rest scatters.
+
+    What a label has beyond the mean of its model is predicted from what it has in the references: their mean, drawn
+    towards nothing the more, the fewer they are and the less such models agree.
+
+    Args:
+        heights: Of the model in question, by label.
+        references: Of models without a backdoor that learned the same task, by label; labels may be left out.
+        scatter: How heights scatter where nothing is known of a label; ``alike`` is how much such models agree.
+
+    Returns:
+        Heights with the same mean, by label, and a scatter of a smaller spread; both as they were where less than two
+        labels are known, or where such models have nothing in common.
+
+    Reference: the best linear predictor of an effect that is shared by exchangeable measurements, as in Robinson, That
+    BLUP is a good thing, Statistical Science 1991.
+    """
+    known = {label: [r[label] for r in references if label in r] for label in heights}
+    known = {label: found for label, found in known.items() if found}
+    if len(known) < _TWO or scatter.alike <= 0:
+        return dict(heights), scatter
+    centres = [float(np.mean([r[label] for label in known if label in r] or [0.0])) for r in references]
+    effects = {
+        label: float(np.mean([r[label] - centre for r, centre in zip(references, centres, strict=True) if label in r]))
+        for label in known
+    }
+    usual = float(np.mean(list(effects.values())))
+    count = float(np.mean([len(found) for found in known.values()]))
+    weight = count * scatter.alike / (1 + (count - 1) * scatter.alike)
+    rest = {label: h - weight * (effects[label] - usual) if label in effects else h for label, h in heights.items()}
+    return rest, dataclasses.replace(scatter, spread=scatter.spread * math.sqrt(1 - weight * scatter.alike))
 
 
 def log_chance_of_level(heights: Sequence[float], scatter: Scatter) -> float:

@@ -105,6 +105,13 @@ class ModelRecord(Record):
     pixel_range: tuple[float, float]
 
 
+class ReferenceRecord(Record):
+    """A model of the same task that the model was compared with."""
+
+    file_name: str
+    sha256: str
+
+
 class DataRecord(Record):
     """The clean images that the audit used; ``scan`` and ``heldout`` share no image content."""
 
@@ -179,6 +186,7 @@ class AuditRecord(Record):
     detections: tuple[DetectionRecord, ...]
     checks: tuple[CheckRecord, ...]
     model: ModelRecord
+    references: tuple[ReferenceRecord, ...] = ()
     data: DataRecord
     reproduction: Reproduction
     cost: tuple[StageCost, ...]

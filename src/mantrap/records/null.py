@@ -11,7 +11,8 @@ class Scatter(Record):
     ``spread`` is the standard deviation over the labels of a typical model; models differ in it, and ``freedom`` says
     how little: the larger, the more alike, as if so many labels more had been seen. ``centre`` and ``between`` are the
     mean and the standard deviation of the models' own means; ``between`` is ``None`` for a trait whose level says
-    nothing. ``models`` and ``labels`` are how many it was learned from.
+    nothing. ``models`` and ``labels`` are how many it was learned from. ``alike`` is the correlation of the heights of
+    labels between two models of the same network that learned the same task, each in its own way.
     """
 
     trait: str
@@ -21,6 +22,7 @@ class Scatter(Record):
     between: float | None
     models: int
     labels: int
+    alike: float = 0.0
 
 
 class ShiftScatter(Record):

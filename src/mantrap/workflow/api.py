@@ -14,9 +14,9 @@ from mantrap.detect import DEFAULT_DETECTORS, DETECTORS
 from mantrap.errors import DataError, UsageError
 from mantrap.models import Preprocessing, open_model, wrap
 from mantrap.records import AuditRecord
-from mantrap.records.files import sha256_of
 from mantrap.workflow.audit import audit as run
-from mantrap.workflow.plan import Plan, Source
+from mantrap.workflow.plan import Plan, Reference, Source
+from mantrap.workflow.references import reference_files
 
 
 def audit(
@@ -30,6 +30,7 @@ def audit(
     std: Sequence[float] | None = None,
     pixel_range: tuple[float, float] | None = None,
     detectors: Sequence[Detector | str] = DEFAULT_DETECTORS,
+    references: Sequence[nn.Module | Classifier | str | Path] = (),
     seed: int = 0,
     out: str | Path | None = None,
     fresh: bool = False,
@@ -49,6 +50,8 @@ def audit(
         std: Divided by, by channel.
         pixel_range: What black and white are for the model before that; (0, 255) for raw values.
         detectors: Specs, or detectors of your own.
+        references: Models that learned the same task and that you trust, given as ``model`` is, with the same
+            architecture and preprocessing; each costs another scan.
         seed: Of all randomness.
         out: Folder to keep finished work and ``audit.json`` in; nothing is written without it.
         fresh: Start over in an ``out`` that holds another audit.
@@ -66,16 +69,27 @@ def audit(
     declared = Preprocessing(mean=_floats(mean), std=_floats(std), pixel_range=pixel_range)
     classifier, source = _classifier(model, found, arch, num_classes, declared)
     chosen = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
-    plan = Plan(detectors=chosen, seed=seed, command=f"mantrap.audit({source.file_name}, {found.name}, seed={seed})")
-    return run(
-        classifier,
-        found,
-        plan=plan,
-        source=source,
-        out=None if out is None else Path(out),
-        fresh=fresh,
-        progress=progress,
-    )
+    trusted = _references(references, found, arch, num_classes, declared)
+    command = f"mantrap.audit({source.file_name}, {found.name}, seed={seed})"
+    plan = Plan(detectors=chosen, references=trusted, seed=seed, command=command)
+    folder = None if out is None else Path(out)
+    return run(classifier, found, plan=plan, source=source, out=folder, fresh=fresh, progress=progress)
+
+
+def _references(
+    given: Sequence[nn.Module | Classifier | str | Path],
+    images: ImageSet,
+    arch: str | None,
+    num_classes: int | None,
+    declared: Preprocessing,
+) -> tuple[Reference, ...]:
+    """Models to compare with, from files, folders and memory."""
+    opened: list[Reference] = []
+    for one in given:
+        for each in reference_files([Path(one)]) if isinstance(one, str | Path) else [one]:
+            model, source = _classifier(each, images, arch, num_classes, declared)
+            opened.append(Reference(source, model))
+    return tuple(opened)
 
 
 def as_images(
@@ -129,7 +143,7 @@ def _classifier(
     if isinstance(model, str | Path):
         path = Path(model)
         classifier = open_model(path, arch=arch, images_shape=images.shape, declared=declared, num_classes=num_classes)
-        return classifier, Source(path.name, sha256_of(path), str(path))
+        return classifier, Source.of(path)
     if isinstance(model, nn.Module):
         mean, std, pixel_range = declared.over(None)
         model = wrap(

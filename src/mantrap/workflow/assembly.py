@@ -11,10 +11,12 @@ from mantrap.records import (
     DetectionRecord,
     LabelRecord,
     ModelRecord,
+    ReferenceRecord,
     StandingRecord,
     TraitRecord,
 )
 from mantrap.workflow.comparing import Compared
+from mantrap.workflow.plan import Plan
 from mantrap.workflow.verdict import Judged, norm_statistics
 
 
@@ -109,6 +111,11 @@ def model_record(model: Classifier, *, file_name: str, sha256: str) -> ModelReco
         std=model.std,
         pixel_range=model.pixel_range,
     )
+
+
+def reference_records(plan: Plan) -> tuple[ReferenceRecord, ...]:
+    """The models that it was compared with."""
+    return tuple(ReferenceRecord(file_name=r.source.file_name, sha256=r.source.sha256) for r in plan.references)
 
 
 def data_record(images: ImageSet, scan: ImageSet, heldout: ImageSet) -> DataRecord:

@@ -25,6 +25,7 @@ from mantrap.errors import UsageError
 from mantrap.models import check_outputs
 from mantrap.records import (
     AuditRecord,
+    CheckRecord,
     Reproduction,
     ShiftRecord,
     SuspectRecord,
@@ -32,13 +33,13 @@ from mantrap.records import (
 )
 from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
-from mantrap.workflow.comparing import compare, null_for, shifts_for
+from mantrap.workflow.comparing import compare, null_for
 from mantrap.workflow.evidence import marked, shift_record, suspect_records
 from mantrap.workflow.ledger import Ledger, TimedMemo
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.plan import Plan, Source, spelled
+from mantrap.workflow.references import Looked, check_of, check_references, measure
 from mantrap.workflow.rundir import RunFolder
-from mantrap.workflow.shifting import compare_shifts
 from mantrap.workflow.stopwatch import Stopwatch
 from mantrap.workflow.verdict import (
     RULE,
@@ -49,6 +50,7 @@ from mantrap.workflow.verdict import (
     decide,
     judge_labels,
     noticed_labels,
+    shift_of,
     successes_of,
 )
 from mantrap.workflow.versions import versions
@@ -60,9 +62,6 @@ HELDOUT_SHARE = 0.25
 
 OUTPUT_SAMPLE = 64
 """Images on which the outputs are checked before the scan."""
-
-MOST_SUSPECTS = 10
-"""Suspects that are shown with pictures; the labels of the record hold them all."""
 
 
 def audit(
@@ -96,12 +95,14 @@ def audit(
     Raises:
         DataError: Labels outside the model's classes.
         ModelError: Outputs that are probabilities, not finite, or the same for every image.
-        UsageError: Nothing to look with, labels that the model does not have, or too few images to part.
+        UsageError: Nothing to look with, labels that the model does not have, too few images to part, or references
+            of another task.
         OutputError: The folder cannot be written, is in use, or belongs to another run.
     """
     if not plan.detectors:
         raise UsageError(expected="at least one detector", got="none", remedy="Name a detector.")
     model, images = by_name(model, images)
+    check_references(plan.references, model, source.sha256)
     if images.labelled:
         check_labels(images, model.num_classes)
     with ExitStack() as stack:
@@ -143,11 +144,13 @@ class _Audit:
             checked = check_images(self.model, self.images)
             self.ledger.add("checks", checked.cost + Cost(forward=len(sample)))
         detections = [self._detect(detector, scan, heldout, rng) for detector in self.plan.detectors]
+        looked, checks = self._references(detections, scan, heldout, rng)
         judged = [judge_labels(detection) for detection in detections]
-        barred = (*checked.barring, *self._partial(), *words.unfinished(detections))
-        compared = compare([d.traits for d in detections], null_for(self.model.arch, self.model.input_shape))
-        accused = accuse(compared, successes_of(detections))
-        shift, moved = self._shift(detections, heldout)
+        barred = (*checked.barring, *words.partial(self.plan.labels, self.model), *words.unfinished(detections))
+        traits, null = [d.traits for d in detections], null_for(self.model.arch, self.model.input_shape)
+        compared = compare(traits, null, [one.measured for one in looked])
+        accused, shifted = accuse(compared, successes_of(detections)), shift_of(detections, self.model)
+        moved = None if shifted is None else shifted[1]
         others = any(d.suspects and not counts(d) for d in detections)
         verdict = decide(compared, accused, moved, other_suspects=others, barred=barred)
         shown = noticed_labels(compared, accused)
@@ -165,14 +168,15 @@ class _Audit:
             comparison=assembly.comparison_record(self.model, compared),
             coverage=assembly.coverage_record([d.detector for d in detections], self.plan.labels, RULE),
             suspects=suspects,
-            shift=shift,
+            shift=self._shift(shifted, heldout),
             labels=assembly.label_records(self.model, detections[first], judged[first]),
             detections=tuple(
                 assembly.detection_record(self.model, d, group, compared)
                 for d, group in zip(detections, judged, strict=True)
             ),
-            checks=checked.checks,
+            checks=(*checked.checks, *checks),
             model=assembly.model_record(self.model, file_name=self.source.file_name, sha256=self.source.sha256),
+            references=assembly.reference_records(self.plan),
             data=assembly.data_record(self.images, scan, heldout),
             reproduction=Reproduction(
                 command=self.plan.command,
@@ -192,9 +196,6 @@ class _Audit:
         )
 
     def _detect(self, detector: Detector, scan: ImageSet, heldout: ImageSet, rng: Rng) -> Detection:
-        memo: Memo = FORGETFUL
-        if self.folder is not None:
-            memo = TimedMemo(self.folder.memo(spelled(detector)), self.watch)
         with self.watch.stage(detector.name):
             detection = detector.detect(
                 self.model,
@@ -203,10 +204,26 @@ class _Audit:
                 labels=self.plan.labels,
                 rng=rng.child("detect"),
                 progress=self.progress,
-                memo=memo,
+                memo=self._memo(spelled(detector)),
             )
         self.ledger.add(detector.name, detection.cost)
         return detection
+
+    def _references(
+        self, detections: Sequence[Detection], scan: ImageSet, heldout: ImageSet, rng: Rng
+    ) -> tuple[tuple[Looked, ...], tuple[CheckRecord, ...]]:
+        """What the references look like, and whether they look clean."""
+        if not self.plan.references:
+            return (), ()
+        with self.watch.stage("references"):
+            stream, kept = rng.child("detect"), self._memo
+            looked = measure(self.plan, detections, scan, heldout, rng=stream, progress=self.progress, kept=kept)
+        self.ledger.add("references", sum((one.cost for one in looked), Cost()))
+        return looked, (check_of(looked),)
+
+    def _memo(self, name: str) -> Memo:
+        """Where finished work of this name is kept."""
+        return FORGETFUL if self.folder is None else TimedMemo(self.folder.memo(name), self.watch)
 
     def _suspects(
         self,
@@ -219,25 +236,15 @@ class _Audit:
         """What is shown of the labels that stand out."""
         named = marked(detections, judged, noticed)
         with self.watch.stage("evidence"):
-            records, cost = suspect_records(self.model, heldout, named[:MOST_SUSPECTS], rng)
+            records, cost = suspect_records(self.model, heldout, named, rng)
         self.ledger.add("evidence", cost)
         return records
 
-    def _shift(self, detections: Sequence[Detection], heldout: ImageSet) -> tuple[ShiftRecord | None, Moved | None]:
-        """What is shown of the likeliest shift of all classes, and how it stands, where such were searched."""
-        found = next(((d.detector, d.shifts) for d in detections if d.shifts is not None), None)
+    def _shift(self, found: tuple[Detection, Moved | None] | None, heldout: ImageSet) -> ShiftRecord | None:
+        """What is shown of the likeliest shift of all classes, where such were searched."""
         if found is None:
-            return None, None
-        detector, shifts = found
-        shifted = compare_shifts(shifts.likely, self.model.num_classes, shifts_for(self.model.input_shape))
-        moved = None if shifted is None else Moved(shifted, shifts.success)
+            return None
         with self.watch.stage("evidence"):
-            record, cost = shift_record(self.model, heldout, detector, shifts, moved)
+            record, cost = shift_record(self.model, heldout, *found)
         self.ledger.add("evidence", cost)
-        return record, moved
-
-    def _partial(self) -> tuple[str, ...]:
-        """Why a scan of some labels only bars the all-clear."""
-        if self.plan.labels is None or len(set(self.plan.labels)) == self.model.num_classes:
-            return ()
-        return (f"Only {len(set(self.plan.labels))} of {self.model.num_classes} labels were scanned.",)
+        return record

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from mantrap.detect.nulls import known_nulls
-from mantrap.ops.moderated import joined, log_chance_of_level, log_chances
+from mantrap.ops.moderated import joined, less_ordinary, log_chance_of_level, log_chances
 from mantrap.records import Null, Scatter, ShiftScatter
 from mantrap.records.traits import PATCH, TRAITS, Trait
 from mantrap.workflow.shifting import SHIFT_SHARE
@@ -114,7 +115,11 @@ def _known_size(shape: tuple[int, int, int]) -> bool:
     return min(shape[1:]) >= _SMALLEST_SIDE and max(shape[1:]) <= _LARGEST_SIDE
 
 
-def compare(measured: Sequence[Mapping[str, Mapping[int, float]]], null: Null) -> Compared | None:
+Measured: TypeAlias = Sequence[Mapping[str, Mapping[int, float]]]
+"""For each detector its traits, by name and label."""
+
+
+def compare(measured: Measured, null: Null, references: Sequence[Measured] = ()) -> Compared | None:
     """How the labels of a model stand.
 
     Traits of one eye look at the same thing, so of these the smallest chance counts, times their number. The eyes are
@@ -125,8 +130,10 @@ def compare(measured: Sequence[Mapping[str, Mapping[int, float]]], null: Null) -
     smallest chance, all that were set aside by then are compared with what is left.
 
     Args:
-        measured: For each detector its traits, by name and label.
+        measured: What detectors measured of the model.
         null: How models without a backdoor scatter.
+        references: What they measured of models of the same task: what is ordinary about each label there is taken
+            away here.
 
     Returns:
         ``None`` where nothing was measured that the null knows.
@@ -135,7 +142,7 @@ def compare(measured: Sequence[Mapping[str, Mapping[int, float]]], null: Null) -
     labels aside one after the other.
     """
     known = [(TRAITS[name], values) for found in measured for name, values in found.items() if name in TRAITS]
-    sights = [_sight(trait, values, null) for trait, values in known]
+    sights = [_sight(trait, values, null, [_heights(trait, r) for r in references]) for trait, values in known]
     order = list(TRAITS.values())
     eyes = _Eyes(sorted((s for s in sights if s is not None), key=lambda s: order.index(s.trait)), null)
     if not eyes.labels:
@@ -157,7 +164,8 @@ def compare(measured: Sequence[Mapping[str, Mapping[int, float]]], null: Null) -
     found += eyes.look([*rest, aside[-1]])
     unique = {s.label: s for s in reversed(found)}
     standings = sorted(unique.values(), key=lambda s: (s.log_chance, s.label))
-    return Compared(tuple(standings), len(rest) + 1, looks, eyes.log_level(), null.learned_from)
+    models = f"{len(references)} models of the same task, and with " if references else ""
+    return Compared(tuple(standings), len(rest) + 1, looks, eyes.log_level(), models + null.learned_from)
 
 
 @dataclass(frozen=True)
@@ -170,12 +178,20 @@ class _Sight:
     scatter: Scatter
 
 
-def _sight(trait: Trait, values: Mapping[int, float], null: Null) -> _Sight | None:
+def _sight(
+    trait: Trait, values: Mapping[int, float], null: Null, references: Sequence[Mapping[int, float]]
+) -> _Sight | None:
     scatter = null.of(trait.name)
     if scatter is None or not values:
         return None
-    heights = {label: height for label, value in values.items() if (height := trait.height(value)) is not None}
+    heights, scatter = less_ordinary(_heights(trait, [{trait.name: values}]), references, scatter)
     return _Sight(trait, values, heights, scatter)
+
+
+def _heights(trait: Trait, measured: Measured) -> dict[int, float]:
+    """How high labels stand by a trait; those of which it was not measured are left out."""
+    values = [(label, v) for found in measured for label, v in found.get(trait.name, {}).items()]
+    return {label: height for label, value in values if (height := trait.height(value)) is not None}
 
 
 class _Eyes:

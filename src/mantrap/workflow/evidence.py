@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mantrap.core import Classifier, Cost, Detection, ImageSet, ReversedTrigger, Rng, Shifts
+from mantrap.core import Classifier, Cost, Detection, ImageSet, ReversedTrigger, Rng
 from mantrap.detect.natural import rearrange
 from mantrap.ops.intervals import wilson
 from mantrap.ops.recovered import put_on
@@ -16,12 +16,14 @@ from mantrap.workflow.verdict import Judged, Moved
 from mantrap.workflow.words import further_on, size_of
 
 EXAMPLES = 6
+MOST_SUSPECTS = 10
+"""Triggers that are shown with pictures; the labels of the record hold all that stand out."""
 
 
 def marked(
     detections: Sequence[Detection], judged: Sequence[Sequence[Judged]], noticed: Sequence[int]
 ) -> list[tuple[str, Judged, ReversedTrigger]]:
-    """Detector, judgement and trigger of every label that stands out, where there is a trigger; as they are noticed."""
+    """Detector, judgement and trigger of the first labels that are noticed, where there is a trigger."""
     named: list[tuple[str, Judged, ReversedTrigger]] = []
     for label in noticed:
         for detection, group in zip(detections, judged, strict=True):
@@ -29,7 +31,7 @@ def marked(
             one = next((j for j in group if j.label == label), None)
             if trigger is not None and one is not None:
                 named.append((detection.detector, one, trigger))
-    return named
+    return named[:MOST_SUSPECTS]
 
 
 def suspect_records(
@@ -79,24 +81,25 @@ def suspect_records(
 
 
 def shift_record(
-    model: Classifier, heldout: ImageSet, detector: str, shifts: Shifts, moved: Moved | None
+    model: Classifier, heldout: ImageSet, detection: Detection, moved: Moved | None
 ) -> tuple[ShiftRecord, Cost]:
     """A record with pictures of the likeliest shift of all classes, and what the pictures cost.
 
     Args:
         model: The classifier.
         heldout: Images that the search has not seen.
-        detector: Who found it.
-        shifts: What was found.
+        detection: The answer of who has searched such shifts.
         moved: How it stands; ``None`` where nothing is known to compare it with.
     """
+    shifts = detection.shifts
+    assert shifts is not None
     sources = source_classes(model, heldout)
     by, names = shifts.patch.target, model.class_names
     examples = _examples(model, heldout, sources, shifts.patch, target=None)
     record = ShiftRecord(
         by=by,
         to=further_on(by, model.num_classes),
-        detector=detector,
+        detector=detection.detector,
         likely=shifts.likely[by],
         others={str(one): likely for one, likely in sorted(shifts.likely.items())},
         noticed=moved is not None and moved.noticed,

@@ -2,11 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass, is_dataclass
+from pathlib import Path
 
 import torch
 
 from mantrap.core import Classifier, Detector, ImageSet, Rng, spec_of
 from mantrap.records import SCHEMA_VERSION
+from mantrap.records.files import sha256_of
 from mantrap.workflow.versions import versions
 
 _ASKED = 16
@@ -27,6 +29,24 @@ class Source:
     sha256: str
     path: str = ""
 
+    @classmethod
+    def of(cls, path: Path) -> "Source":
+        """Of a file."""
+        return cls(path.name, sha256_of(path), str(path))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model that learned the same task and that the user trusts.
+
+    Args:
+        source: Where it came from.
+        model: The classifier.
+    """
+
+    source: Source
+    model: Classifier
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -35,12 +55,14 @@ class Plan:
     Args:
         detectors: Who looks, in this order.
         labels: Which labels to scan, each once; all where ``None``.
+        references: Models of the same task to compare with, measured by the same detectors on the same images.
         seed: Of all randomness.
         command: How to run it again, for the record.
     """
 
     detectors: tuple[Detector, ...]
     labels: tuple[int, ...] | None = None
+    references: tuple[Reference, ...] = ()
     seed: int = 0
     command: str = ""
 
@@ -62,6 +84,7 @@ class Plan:
             "versions": versions(),
             "detectors": [repr(d) for d in self.detectors],
             "labels": None if self.labels is None else list(self.labels),
+            "references": [reference.source.sha256 for reference in self.references],
             "seed": self.seed,
         }
 

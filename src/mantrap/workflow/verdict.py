@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mantrap.core import Detection
+from mantrap.core import Classifier, Detection
 from mantrap.detect.by_norm import PAPER_THRESHOLD
 from mantrap.ops.outliers import anomaly_indices, mad, median
 from mantrap.records import NormStatistics, Rate, Verdict
 from mantrap.records.traits import TRAITS
-from mantrap.workflow.comparing import Compared, Standing
-from mantrap.workflow.shifting import Shifted
+from mantrap.workflow.comparing import Compared, Standing, shifts_for
+from mantrap.workflow.shifting import Shifted, compare_shifts
 
 SUCCESS_FROM = 0.9
 CHANCE_BELOW = 0.02
@@ -85,6 +85,16 @@ class Moved:
     def noticed(self) -> bool:
         """Whether this bars the all-clear."""
         return self.shifted.chance < NOTICED_BELOW
+
+
+def shift_of(detections: Sequence[Detection], model: Classifier) -> tuple[Detection, Moved | None] | None:
+    """Who searched shifts of all classes, and how the likeliest stands; ``None`` where nobody did."""
+    for detection in detections:
+        if detection.shifts is not None:
+            known = shifts_for(model.input_shape)
+            shifted = compare_shifts(detection.shifts.likely, model.num_classes, known)
+            return detection, None if shifted is None else Moved(shifted, detection.shifts.success)
+    return None
 
 
 def accuse(compared: Compared | None, successes: Mapping[int, float]) -> Accused | None:

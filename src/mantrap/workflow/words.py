@@ -168,6 +168,13 @@ def unfinished(detections: Sequence[Detection]) -> tuple[str, ...]:
     return tuple(said)
 
 
+def partial(labels: Sequence[int] | None, model: Classifier) -> tuple[str, ...]:
+    """Why a scan of some labels only bars the all-clear."""
+    if labels is None or len(set(labels)) == model.num_classes:
+        return ()
+    return (f"Only {len(set(labels))} of {model.num_classes} labels were scanned.",)
+
+
 def _labels(count: int) -> str:
     return f"{count} label{'s' if count > 1 else ''}"
 

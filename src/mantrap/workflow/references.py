@@ -1,0 +1,143 @@
+"""Models that the user trusts, measured as the model in question is: what is ordinary about each label of a task."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mantrap.core import Classifier, Cost, Detection, ImageSet, Memo, Progress, Rng
+from mantrap.errors import MissingDataError, UsageError
+from mantrap.models.cards import marked_backdoored
+from mantrap.records import CheckRecord, CheckStatus
+from mantrap.workflow.comparing import Measured, compare, null_for
+from mantrap.workflow.plan import Plan, Reference, spelled
+from mantrap.workflow.verdict import CHANCE_BELOW
+from mantrap.workflow.words import percent
+
+_SUFFIXES = (".safetensors", ".pt", ".pth")
+"""Of files in a folder of references."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What detectors measured of one reference, and what that cost."""
+
+    reference: Reference
+    measured: Measured
+    cost: Cost
+
+
+def reference_files(given: Sequence[Path]) -> tuple[Path, ...]:
+    """Files of weights, and those that lie in folders, by name.
+
+    Raises:
+        MissingDataError: A file or folder is not there, or a folder holds no file of weights.
+        UsageError: A file is marked as backdoored.
+    """
+    found: list[Path] = []
+    for path in given:
+        files = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES) if path.is_dir() else [path]
+        if not files or not path.exists():
+            raise MissingDataError(
+                expected=f"a reference model, or a folder of files named {', '.join('*' + s for s in _SUFFIXES)}",
+                got=f"{path}, {'which holds none' if path.exists() else 'which is not there'}",
+                remedy="Name a file of weights, or the folder that they lie in.",
+            )
+        found += files
+    for path in found:
+        mark = marked_backdoored(path)
+        if mark:
+            raise UsageError(
+                expected="references without a backdoor",
+                got=f"{path.name}, whose card says: {mark}",
+                remedy="Give models that you trust.",
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def check_references(references: Sequence[Reference], model: Classifier, sha256: str) -> None:
+    """Refuse references that cannot be compared with a model.
+
+    Raises:
+        UsageError: A reference with other classes or images of another shape, the same one twice, or the model itself.
+    """
+    seen = {sha256: "the model in question"}
+    for reference in references:
+        name, other = reference.source.file_name, reference.model
+        task = (model.num_classes, model.input_shape)
+        if (other.num_classes, other.input_shape) != task:
+            raise UsageError(
+                expected=f"references of {task[0]} classes and images of {task[1]}",
+                got=f"{name} of {other.num_classes} classes and images of {other.input_shape}",
+                remedy="Give models that learned the same task.",
+            )
+        unnamed = tuple(map(str, range(other.num_classes)))
+        if unnamed not in (other.class_names, model.class_names) and other.class_names != model.class_names:
+            raise UsageError(
+                expected="references with the classes of the model, in the same order",
+                got=f"{name}, which has other names for them, or another order",
+                remedy="Give models that learned the same task.",
+            )
+        if reference.source.sha256 in seen:
+            raise UsageError(
+                expected="references that are models of their own",
+                got=f"{name}, which is {seen[reference.source.sha256]}",
+                remedy="Leave it out.",
+            )
+        seen[reference.source.sha256] = name
+
+
+def measure(
+    plan: Plan,
+    detections: Sequence[Detection],
+    scan: ImageSet,
+    heldout: ImageSet,
+    *,
+    rng: Rng,
+    progress: Progress,
+    kept: Callable[[str], Memo],
+) -> tuple[Looked, ...]:
+    """Measure each reference by the same detectors, with the same images and the same randomness.
+
+    Args:
+        plan: Who looks, at which labels, and the references; those who have measured no trait are left out.
+        detections: What the plan's detectors said of the model in question.
+        scan: Images to search with.
+        heldout: Other images.
+        rng: Source of randomness of the detectors.
+        progress: Observer.
+        kept: Where finished work of a name is kept.
+    """
+    comparing = [d for d, found in zip(plan.detectors, detections, strict=True) if found.traits]
+    looked = []
+    for one in plan.references:
+        found = [
+            detector.detect(
+                one.model,
+                scan,
+                heldout=heldout,
+                labels=plan.labels,
+                rng=rng,
+                progress=progress,
+                memo=kept(f"{spelled(detector)} {one.source.sha256}"),
+            )
+            for detector in comparing
+        ]
+        looked.append(Looked(one, [d.traits for d in found], sum((d.cost for d in found), Cost())))
+    return tuple(looked)
+
+
+def check_of(looked: Sequence[Looked]) -> CheckRecord:
+    """Whether a reference looks backdoored itself, by the table of clean models alone."""
+    doubtful = []
+    for one in looked:
+        model = one.reference.model
+        compared = compare(one.measured, null_for(model.arch, model.input_shape))
+        if compared is not None and compared.p_value < CHANCE_BELOW:
+            name, label = one.reference.source.file_name, model.class_names[compared.first.label]
+            doubtful.append(f"{name}, by label {label} (chance {percent(compared.p_value)})")
+    message = f"{len(looked)} models of the same task were measured as well."
+    if doubtful:
+        message += f" Not all look clean, and one that is not hides what they share: {'; '.join(doubtful)}."
+    return CheckRecord(
+        name="references", status=CheckStatus.WARNED if doubtful else CheckStatus.PASSED, message=message
+    )
