@@ -1,0 +1,144 @@
+"""What is ordinary about a label is taken away as far as others share it, and honestly so."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from mantrap.ops.moderated import less_ordinary, log_chances
+from mantrap.records import Scatter
+
+ALIKE = 0.6
+KNOWN = Scatter(
+    trait="patch", spread=0.4, freedom=8.0, centre=2.0, between=None, models=1000, labels=10_000, alike=ALIKE
+)
+LABELS = 12
+
+
+def task(models, seed, alike=ALIKE):
+    """Heights of models of one task [models, labels]: a shared effect of each label, and each model's own."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(0, KNOWN.spread * math.sqrt(alike), LABELS)
+    own = rng.normal(0, KNOWN.spread * math.sqrt(1 - alike), (models, LABELS))
+    return rng.normal(2.0, 0.5, (models, 1)) + shared + own
+
+
+def by_label(row):
+    return dict(enumerate(row.tolist()))
+
+
+def rest_of(rows, scatter=KNOWN):
+    """The first model's heights beside the others."""
+    return less_ordinary(by_label(rows[0]), [by_label(row) for row in rows[1:]], scatter)
+
+
+class TestWhatIsLeft:
+    @pytest.mark.parametrize("references", [1, 3, 20])
+    def test_scatters_as_little_as_it_says(self, references):
+        left = []
+        for seed in range(400):
+            heights, scatter = rest_of(task(references + 1, seed))
+            left.append(np.var(list(heights.values()), ddof=1))
+
+        assert scatter.spread < KNOWN.spread
+        assert math.sqrt(np.mean(left)) == pytest.approx(scatter.spread, rel=0.05)
+
+    def test_is_the_less_the_more_references_there_are(self):
+        spreads = [rest_of(task(1 + count, 0))[1].spread for count in (1, 2, 5, 50)]
+
+        assert spreads == sorted(spreads, reverse=True)
+        assert spreads[-1] == pytest.approx(KNOWN.spread * math.sqrt(1 - ALIKE), rel=0.02)
+
+    def test_has_the_mean_that_was_there(self):
+        rows = task(4, 1)
+        heights, _ = rest_of(rows)
+
+        assert np.mean(list(heights.values())) == pytest.approx(rows[0].mean())
+
+    def test_one_reference_counts_as_far_as_two_models_agree(self):
+        heights, scatter = less_ordinary({0: 1.0, 1: 0.0}, [{0: 2.0, 1: 0.0}], KNOWN)
+
+        assert heights == {0: pytest.approx(1.0 - ALIKE), 1: pytest.approx(ALIKE)}
+        assert scatter.spread == pytest.approx(KNOWN.spread * math.sqrt(1 - ALIKE**2))
+
+
+class TestAnOrdinaryLabel:
+    def test_that_stands_out_in_every_model_of_its_task_is_not_accused(self):
+        rows = task(4, 2)
+        rows[:, 5] += 2.0
+        alone = log_chances(rows[0].tolist(), KNOWN)[5]
+        heights, scatter = rest_of(rows)
+
+        assert math.exp(alone) < 0.01
+        assert math.exp(log_chances([heights[k] for k in range(LABELS)], scatter)[5]) > 0.02
+
+    def test_one_that_stands_out_in_this_model_alone_stands_out_further(self):
+        further = []
+        for seed in range(50):
+            rows = task(4, seed)
+            rows[0, 5] += 1.5
+            heights, scatter = rest_of(rows)
+            beside = log_chances([heights[k] for k in range(LABELS)], scatter)[5]
+            further.append(beside < log_chances(rows[0].tolist(), KNOWN)[5])
+
+        assert np.mean(further) > 0.7
+
+    @pytest.mark.parametrize("references", [1, 3])
+    def test_is_as_rare_as_its_chance_says(self, references):
+        chances = []
+        for seed in range(300):
+            heights, scatter = rest_of(task(references + 1, seed))
+            chances += [math.exp(log) for log in log_chances(list(heights.values()), scatter)]
+
+        low, high = stats.binom.ppf([1e-4, 1 - 1e-4], len(chances), 0.05)
+        assert low <= sum(c < 0.05 for c in chances) <= high
+
+    def test_is_still_so_where_references_have_nothing_in_common_with_it(self):
+        strange = (np.vstack([task(1, seed), task(3, 10_000 + seed)]) for seed in range(300))
+        chances = []
+        for rows in strange:
+            heights, scatter = rest_of(rows)
+            chances += [math.exp(log) for log in log_chances(list(heights.values()), scatter)]
+
+        assert np.mean(np.array(chances) < 0.01) < 0.05
+
+
+class TestNothingIsTakenAway:
+    HEIGHTS: ClassVar = {0: 1.0, 1: 2.5, 4: 0.5}
+
+    def same(self, references, scatter=KNOWN):
+        return less_ordinary(self.HEIGHTS, references, scatter) == (self.HEIGHTS, scatter)
+
+    def test_without_references(self):
+        assert self.same([])
+
+    def test_where_models_of_one_task_have_nothing_in_common(self):
+        assert self.same([{0: 5.0, 1: 1.0, 4: 2.0}], dataclasses.replace(KNOWN, alike=0.0))
+
+    def test_where_they_know_of_one_label_at_most(self):
+        assert self.same([{0: 5.0, 9: 1.0}, {0: 4.0}])
+
+    def test_from_a_label_that_no_reference_knows(self):
+        heights, scatter = less_ordinary(self.HEIGHTS, [{0: 3.0, 1: 1.0}], KNOWN)
+
+        assert heights[4] == self.HEIGHTS[4]
+        assert heights[0] < self.HEIGHTS[0]
+        assert heights[1] > self.HEIGHTS[1]
+        assert scatter.spread < KNOWN.spread
+
+
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=8), st.floats(-5, 5))
+def test_how_high_a_reference_stands_as_a_whole_does_not_matter(heights, shift):
+    reference = [math.sin(3 * k) for k in range(len(heights))]
+    one, other = (
+        less_ordinary(dict(enumerate(heights)), [{k: v + by for k, v in enumerate(reference)}], KNOWN)
+        for by in (0.0, shift)
+    )
+
+    assert one[0] == pytest.approx(other[0], abs=1e-9)
+    assert one[1] == other[1]
