@@ -25,6 +25,8 @@ class Scan:
     """Spec of a detector; may be given several times. The usual five where none is given."""
     label: tuple[int, ...] = ()
     """Scan this label only; may be given several times."""
+    budget: str | None = None
+    """How long detectors may take, such as 30s, 5m or 1h; what is missing by then is said, and bars the all-clear."""
     reference: tuple[Path, ...] = ()
     """Model of the same task that you trust, or a folder of such; may be given several times. Each costs a scan."""
 
@@ -55,6 +57,7 @@ def audit(
     from mantrap.report import render_html, render_text  # noqa: PLC0415 - start-up
     from mantrap.workflow.audit import REPORT_FILE  # noqa: PLC0415 - torch
     from mantrap.workflow.audit import audit as run  # noqa: PLC0415 - torch
+    from mantrap.workflow.budget import seconds_of  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Plan, Reference, Source  # noqa: PLC0415 - torch
     from mantrap.workflow.references import reference_files  # noqa: PLC0415 - torch
 
@@ -73,6 +76,7 @@ def audit(
     plan = Plan(
         detectors=detectors,
         labels=scan.label or None,
+        budget=None if scan.budget is None else seconds_of(scan.budget),
         references=tuple(Reference(Source.of(path), opened(path)) for path in reference_files(scan.reference)),
         seed=running.seed,
         command=command_line("audit", model.name, images, spoken, declared, **how),

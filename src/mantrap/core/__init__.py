@@ -3,7 +3,7 @@
 from mantrap.core.classifier import Classifier
 from mantrap.core.imageset import Batch, ImageSet
 from mantrap.core.memo import FORGETFUL, Memo
-from mantrap.core.progress import SILENT, Progress, Stage
+from mantrap.core.progress import SILENT, OutOfTime, Progress, Stage
 from mantrap.core.protocols import Detector
 from mantrap.core.registry import Registry, build, require, spec_of
 from mantrap.core.results import (
@@ -31,6 +31,7 @@ __all__ = [
     "ImageSet",
     "LabelFinding",
     "Memo",
+    "OutOfTime",
     "PixelSource",
     "Progress",
     "Registry",

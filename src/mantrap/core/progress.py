@@ -5,12 +5,20 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, runtime_checkable
 
 
+class OutOfTime(Exception):  # noqa: N818 - no error: what is finished counts
+    """An observer asks to stop: what is finished counts, and the rest is left undone."""
+
+
 @runtime_checkable
 class Stage(Protocol):
     """One stretch of work that counts up to a total."""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        """Say that ``amount`` more of the total is done, and what the work is at."""
+        """Say that ``amount`` more of the total is done, and what the work is at.
+
+        Raises:
+            OutOfTime: The observer has waited long enough.
+        """
 
 
 @runtime_checkable

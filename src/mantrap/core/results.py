@@ -131,6 +131,7 @@ class Detection:
         extra: Further tensors worth keeping, by name.
         traits: What was measured of each label, by the names of :mod:`mantrap.records.traits` and by label; labels of
             which it could not be measured are left out.
+        missed: How many labels were not reached for want of time; what is said here is of the others.
         shifts: How near a patch comes to sending every class to another one, where such was searched.
     """
 
@@ -149,6 +150,7 @@ class Detection:
     p_value: float | None = None
     unit: str = ""
     shifts: Shifts | None = None
+    missed: int = 0
 
     @property
     def first(self) -> int | None:

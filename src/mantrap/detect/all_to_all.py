@@ -15,10 +15,12 @@ from mantrap.core import (
     Detection,
     ImageSet,
     Memo,
+    OutOfTime,
     Progress,
     ReversedPatch,
     Rng,
     Shifts,
+    Stage,
     require,
     spec_of,
 )
@@ -109,26 +111,30 @@ class AllToAll(Shrinking):
             def search(shifts: Sequence[int]) -> dict[str, Tensor]:
                 least = self.images_per_step
                 found, _ = with_room(
-                    lambda most: self._search(fast.model, images, shifts, rng.child("search"), most),
+                    lambda most: self._search(fast.model, images, shifts, rng.child("search"), most, stage),
                     at_once,
                     least=least,
                 )
-                stage.advance(len(shifts))
                 return found
 
-            with progress.stage(f"move all classes, {len(order)} ways", len(order)) as stage:
-                ((_, found),) = unit_by_unit([order], memo, stage, search, made_with=fast.made_with)
+            try:
+                with progress.stage(f"move all classes, {len(order)} ways", len(order)) as stage:
+                    ((_, found),) = unit_by_unit([order], memo, stage, search, made_with=fast.made_with)
+            except OutOfTime:
+                return self._answer(model, None, Cost(forward=len(images)), (), missed=model.num_classes)
             shifts, cost = self._measured(model, heldout, order, found)
         seen = len(order) * self.steps * self.images_per_step
         return self._answer(model, shifts, cost + Cost(forward=seen + len(images), backward=seen), ())
 
     def _search(
-        self, model: Classifier, images: Images, shifts: Sequence[int], rng: Rng, at_once: int
+        self, model: Classifier, images: Images, shifts: Sequence[int], rng: Rng, at_once: int, stage: Stage
     ) -> dict[str, Tensor]:
         """How likely each shift is, and of the likeliest the patch that did best."""
         search = ShrinkingSearch(model, images, [Arm(by, 0, further) for by in shifts], self, rng, at_once=at_once)
         with torch.enable_grad():
-            search.run()
+            for _ in range(self.steps):
+                search.advance()
+                stage.advance(len(shifts) / self.steps, f"step {search.step} of {self.steps}")
         likely = torch.tensor(search.likely_but_for_one())
         first = int(likely.argmax())
         return {"likely": likely, **{name: tensor[first].cpu() for name, tensor in search.patches.best.items()}}
@@ -143,7 +149,9 @@ class AllToAll(Shrinking):
         moved = measure_shift(model, heldout, patch, sources)
         return Shifts(likely, patch, moved), Cost(forward=len(heldout) * (1 if heldout.labelled else 2))
 
-    def _answer(self, model: Classifier, shifts: Shifts | None, cost: Cost, notes: tuple[str, ...]) -> Detection:
+    def _answer(
+        self, model: Classifier, shifts: Shifts | None, cost: Cost, notes: tuple[str, ...], missed: int = 0
+    ) -> Detection:
         return Detection(
             detector=str(spec_of(self)),
             num_classes=model.num_classes,
@@ -156,6 +164,7 @@ class AllToAll(Shrinking):
             notes=notes,
             blind_spots=(SOME_CLASSES, SPREAD, CHANGING, EVERY_LABEL),
             shifts=shifts,
+            missed=missed,
         )
 
 

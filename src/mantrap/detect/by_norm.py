@@ -49,12 +49,14 @@ class Found:
         triggers: The triggers that are kept.
         cost: Images that it took.
         notes: What the reader must know.
+        missed: Labels that were not reached for want of time.
     """
 
     labels: tuple[LabelFinding, ...]
     triggers: tuple[ReversedTrigger, ...]
     cost: Cost
     notes: tuple[str, ...] = ()
+    missed: int = 0
 
 
 def patch_traits(norms: Mapping[int, float], shape: tuple[int, int, int]) -> dict[str, dict[int, float]]:
@@ -100,4 +102,5 @@ def norm_detection(
         blind_spots=blind_spots,
         traits=traits,
         unit=unit,
+        missed=found.missed,
     )

@@ -8,7 +8,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mantrap.core import FORGETFUL, SILENT, Classifier, Cost, Detection, ImageSet, Memo, Progress, Rng, require, spec_of
+from mantrap.core import (
+    FORGETFUL,
+    SILENT,
+    Classifier,
+    Cost,
+    Detection,
+    ImageSet,
+    Memo,
+    OutOfTime,
+    Progress,
+    Rng,
+    require,
+    spec_of,
+)
 from mantrap.detect.blind_spots import CHANGING, EVERY_LABEL, NOT_ALL_TO_ONE
 from mantrap.detect.by_norm import targets_of
 from mantrap.detect.units import GIB, images_at_once, unit_by_unit, with_room
@@ -97,6 +110,7 @@ class MMBD:
         targets, rng = targets_of(model, labels), rng.child(self.name)
         with model.frozen():
             margins = self._margins(model, sorted(targets), rng, progress, memo)
+        asked, targets = targets, tuple(t for t in targets if t in margins)
         reached = {t: margins[t] for t in targets if margins[t] > 0}
         unreached = len(targets) - len(reached)
         p_value = chance_of_largest(list(reached.values()), rng.child("chance"), left_out=unreached)
@@ -119,6 +133,7 @@ class MMBD:
             blind_spots=(*NOT_ALL_TO_ONE, CHANGING, EVERY_LABEL),
             traits={MARGIN.name: {t: margins[t] for t in targets}},
             p_value=p_value,
+            missed=len(asked) - len(targets),
         )
 
     def _margins(
@@ -131,8 +146,11 @@ class MMBD:
         units = [targets[i : i + self.labels_at_once] for i in range(0, len(targets), self.labels_at_once)]
         margins: dict[int, float] = {}
         with progress.stage(f"drive {len(targets)} labels", len(targets)) as stage:
+            over = False
 
             def climb(unit: Sequence[int]) -> dict[str, Tensor]:
+                nonlocal over
+
                 def some(most: int) -> Tensor:
                     return maximum_margins(
                         fast.model,
@@ -145,9 +163,14 @@ class MMBD:
                     )
 
                 found, _ = with_room(some, at_once, least=1)
-                stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]}")
+                try:
+                    stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]}")
+                except OutOfTime:
+                    over = True  # but not before what was found is kept
                 return {"margins": found}
 
             for unit, kept in unit_by_unit(units, memo, stage, climb, made_with=fast.made_with):
                 margins.update(zip(unit, kept["margins"].tolist(), strict=True))
+                if over:
+                    break
         return margins

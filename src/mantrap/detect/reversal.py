@@ -115,11 +115,12 @@ class Reversal(ArmSettings, ABC):
             searched = search.run(targets, progress=progress, memo=memo)
             triggers, said = self._finish(fast.model, images, searched, rng.child("finish"))
             norms = {label: norm for label, norm in searched.norms.items() if math.isfinite(norm)}
-            findings = tuple(LabelFinding(t, norms.get(t), self.steps, "last step") for t in targets)
+            reached = [t for t in targets if t in searched.norms]
+            findings = tuple(LabelFinding(t, norms.get(t), self.steps, "last step") for t in reached)
             seen = len(triggers) * self.final_steps * self.final_images
             tested = len(triggers) * (1 + len(_FACTORS)) * min(_TESTED, len(images))
             cost = searched.cost + Cost(forward=seen + tested, backward=seen)
-            found = Found(findings, triggers, cost, (*searched.notes, *said))
+            found = Found(findings, triggers, cost, (*searched.notes, *said), missed=len(targets) - len(reached))
             return norm_detection(
                 str(spec_of(self)),
                 model,

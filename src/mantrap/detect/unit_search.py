@@ -1,5 +1,6 @@
 """The search of many labels, unit after unit: what is finished is kept, and memory holds only the smallest triggers."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mantrap.core import Classifier, Cost, Memo, Progress, Rng, Stage
+from mantrap.core import Classifier, Cost, Memo, OutOfTime, Progress, Rng, Stage
 from mantrap.core.shapes import Images
 from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
 from mantrap.detect.units import plan_units, unit_by_unit, with_room
@@ -18,7 +19,8 @@ class Searched:
     """What a search of many labels came to.
 
     Args:
-        norms: How large each label's smallest trigger is that worked; infinite where none did.
+        norms: How large each label's smallest trigger is that worked; infinite where none did. Labels that were not
+            reached for want of time have none.
         smallest: The labels of the smallest triggers, smallest first; only labels where one worked.
         triggers: What these triggers are made of, [k, ...] in the same order.
         cost: Images that went through the model.
@@ -78,12 +80,14 @@ class UnitSearch:
         norms: dict[int, float] = {}
         best = _Smallest(self.keep)
         with torch.enable_grad(), progress.stage(f"search {len(labels)} labels", len(labels)) as stage:
-            for unit, kept in unit_by_unit(units.labels, memo, stage, search, made_with=self.made_with):
-                at_once = min(at_once, int(kept["at_once"]))
-                short += at_once < units.at_once
-                norms.update(zip(unit, kept["norms"].tolist(), strict=True))
-                best.take(kept)
-        seen = len(labels) * self.settings.restarts * self.settings.steps * self.settings.images_per_step
+            found = unit_by_unit(units.labels, memo, stage, search, made_with=self.made_with)
+            with contextlib.suppress(OutOfTime):
+                for unit, kept in found:
+                    at_once = min(at_once, int(kept["at_once"]))
+                    short += at_once < units.at_once
+                    norms.update(zip(unit, kept["norms"].tolist(), strict=True))
+                    best.take(kept)
+        seen = len(norms) * self.settings.restarts * self.settings.steps * self.settings.images_per_step
         said = (
             f"Memory ran out: {short} of {len(units.labels)} parts of the search had fewer images in a pass than the "
             f"planned {units.at_once}, at the end {at_once}."

@@ -9,14 +9,11 @@ from pathlib import Path
 import torch
 
 from mantrap.core import (
-    FORGETFUL,
     SILENT,
     Classifier,
     Cost,
     Detection,
-    Detector,
     ImageSet,
-    Memo,
     Progress,
     Rng,
 )
@@ -25,7 +22,6 @@ from mantrap.errors import UsageError
 from mantrap.models import check_outputs
 from mantrap.records import (
     AuditRecord,
-    CheckRecord,
     Reproduction,
     ShiftRecord,
     SuspectRecord,
@@ -35,10 +31,11 @@ from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
 from mantrap.workflow.comparing import compare, null_for
 from mantrap.workflow.evidence import marked, shift_record, suspect_records
-from mantrap.workflow.ledger import Ledger, TimedMemo
+from mantrap.workflow.ledger import Ledger
+from mantrap.workflow.looking import Looking
 from mantrap.workflow.naming import by_name
-from mantrap.workflow.plan import Plan, Source, spelled
-from mantrap.workflow.references import Looked, check_of, check_references, measure
+from mantrap.workflow.plan import Plan, Source
+from mantrap.workflow.references import check_references
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
 from mantrap.workflow.verdict import (
@@ -143,14 +140,14 @@ class _Audit:
             check_outputs(self.model, sample)
             checked = check_images(self.model, self.images)
             self.ledger.add("checks", checked.cost + Cost(forward=len(sample)))
-        detections = [self._detect(detector, scan, heldout, rng) for detector in self.plan.detectors]
-        looked, checks = self._references(detections, scan, heldout, rng)
+        looking = Looking(self.model, self.plan, self.folder, self.watch, self.ledger, self.progress)
+        detections, looked, checks = looking.everywhere(scan, heldout)
         judged = [judge_labels(detection) for detection in detections]
-        barred = (*checked.barring, *words.partial(self.plan.labels, self.model), *words.unfinished(detections))
+        barred = (*checked.barring, *looking.missing, *words.unfinished(detections))
         traits, null = [d.traits for d in detections], null_for(self.model.arch, self.model.input_shape)
         compared = compare(traits, null, [one.measured for one in looked])
-        accused, shifted = accuse(compared, successes_of(detections)), shift_of(detections, self.model)
-        moved = None if shifted is None else shifted[1]
+        accused = accuse(compared, successes_of(detections))
+        shifted, moved = shift_of(detections, self.model)
         others = any(d.suspects and not counts(d) for d in detections)
         verdict = decide(compared, accused, moved, other_suspects=others, barred=barred)
         shown = noticed_labels(compared, accused)
@@ -168,7 +165,7 @@ class _Audit:
             comparison=assembly.comparison_record(self.model, compared),
             coverage=assembly.coverage_record([d.detector for d in detections], self.plan.labels, RULE),
             suspects=suspects,
-            shift=self._shift(shifted, heldout),
+            shift=self._shift(shifted, moved, heldout),
             labels=assembly.label_records(self.model, detections[first], judged[first]),
             detections=tuple(
                 assembly.detection_record(self.model, d, group, compared)
@@ -195,36 +192,6 @@ class _Audit:
             ),
         )
 
-    def _detect(self, detector: Detector, scan: ImageSet, heldout: ImageSet, rng: Rng) -> Detection:
-        with self.watch.stage(detector.name):
-            detection = detector.detect(
-                self.model,
-                scan,
-                heldout=heldout,
-                labels=self.plan.labels,
-                rng=rng.child("detect"),
-                progress=self.progress,
-                memo=self._memo(spelled(detector)),
-            )
-        self.ledger.add(detector.name, detection.cost)
-        return detection
-
-    def _references(
-        self, detections: Sequence[Detection], scan: ImageSet, heldout: ImageSet, rng: Rng
-    ) -> tuple[tuple[Looked, ...], tuple[CheckRecord, ...]]:
-        """What the references look like, and whether they look clean."""
-        if not self.plan.references:
-            return (), ()
-        with self.watch.stage("references"):
-            stream, kept = rng.child("detect"), self._memo
-            looked = measure(self.plan, detections, scan, heldout, rng=stream, progress=self.progress, kept=kept)
-        self.ledger.add("references", sum((one.cost for one in looked), Cost()))
-        return looked, (check_of(looked),)
-
-    def _memo(self, name: str) -> Memo:
-        """Where finished work of this name is kept."""
-        return FORGETFUL if self.folder is None else TimedMemo(self.folder.memo(name), self.watch)
-
     def _suspects(
         self,
         detections: Sequence[Detection],
@@ -240,11 +207,11 @@ class _Audit:
         self.ledger.add("evidence", cost)
         return records
 
-    def _shift(self, found: tuple[Detection, Moved | None] | None, heldout: ImageSet) -> ShiftRecord | None:
+    def _shift(self, found: Detection | None, moved: Moved | None, heldout: ImageSet) -> ShiftRecord | None:
         """What is shown of the likeliest shift of all classes, where such were searched."""
         if found is None:
             return None
         with self.watch.stage("evidence"):
-            record, cost = shift_record(self.model, heldout, *found)
+            record, cost = shift_record(self.model, heldout, found, moved)
         self.ledger.add("evidence", cost)
         return record

@@ -1,8 +1,10 @@
 """What an audit shall do, and with what."""
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,6 +13,8 @@ from mantrap.records import SCHEMA_VERSION
 from mantrap.records.files import sha256_of
 from mantrap.workflow.versions import versions
 
+_AT_ONCE = 8
+"""Labels in a group where time is short."""
 _ASKED = 16
 """Random images that tell one network from another."""
 
@@ -56,6 +60,8 @@ class Plan:
         detectors: Who looks, in this order.
         labels: Which labels to scan, each once; all where ``None``.
         references: Models of the same task to compare with, measured by the same detectors on the same images.
+        budget: Seconds that detectors and references may take; as long as they need where ``None``. Labels are then
+            searched in small groups, so that little is lost when the time is over.
         seed: Of all randomness.
         command: How to run it again, for the record.
     """
@@ -63,14 +69,23 @@ class Plan:
     detectors: tuple[Detector, ...]
     labels: tuple[int, ...] | None = None
     references: tuple[Reference, ...] = ()
+    budget: float | None = None
     seed: int = 0
     command: str = ""
 
     def __post_init__(self) -> None:
-        first = {spelled(d): d for d in self.detectors}
+        first = {spelled(d): d for d in map(self._in_time, self.detectors)}
         object.__setattr__(self, "detectors", tuple(first.values()))
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(sorted(set(self.labels))))
+
+    def _in_time(self, detector: Detector) -> Detector:
+        """The detector, with groups of labels that are small where time is short."""
+        some: Any = detector
+        if self.budget is None or getattr(some, "labels_at_once", 0) <= _AT_ONCE:
+            return detector
+        smaller: Detector = dataclasses.replace(some, labels_at_once=_AT_ONCE)
+        return smaller
 
     def identity(self, source: Source, model: Classifier, images: ImageSet) -> dict[str, object]:
         """What makes two audits the same, for resuming."""

@@ -1,15 +1,15 @@
 """Models that the user trusts, measured as the model in question is: what is ordinary about each label of a task."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mantrap.core import Classifier, Cost, Detection, ImageSet, Memo, Progress, Rng
+from mantrap.core import Classifier, Cost, Detector, ImageSet, Memo, Progress, Rng
 from mantrap.errors import MissingDataError, UsageError
 from mantrap.models.cards import marked_backdoored
 from mantrap.records import CheckRecord, CheckStatus
 from mantrap.workflow.comparing import Measured, compare, null_for
-from mantrap.workflow.plan import Plan, Reference, spelled
+from mantrap.workflow.plan import Reference
 from mantrap.workflow.verdict import CHANCE_BELOW
 from mantrap.workflow.words import percent
 
@@ -87,43 +87,34 @@ def check_references(references: Sequence[Reference], model: Classifier, sha256:
 
 
 def measure(
-    plan: Plan,
-    detections: Sequence[Detection],
+    reference: Reference,
+    who: Sequence[tuple[Detector, Memo]],
     scan: ImageSet,
     heldout: ImageSet,
     *,
+    labels: Sequence[int] | None,
     rng: Rng,
     progress: Progress,
-    kept: Callable[[str], Memo],
-) -> tuple[Looked, ...]:
-    """Measure each reference by the same detectors, with the same images and the same randomness.
+) -> Looked:
+    """Measure a reference as the model was measured, with the same images and the same randomness.
 
     Args:
-        plan: Who looks, at which labels, and the references; those who have measured no trait are left out.
-        detections: What the plan's detectors said of the model in question.
+        reference: The model.
+        who: Detectors, and where the finished work of each is kept.
         scan: Images to search with.
         heldout: Other images.
+        labels: Which labels; all where ``None``.
         rng: Source of randomness of the detectors.
-        progress: Observer.
-        kept: Where finished work of a name is kept.
+        progress: Observer of the work.
+
+    Raises:
+        OutOfTime: The observer has waited long enough.
     """
-    comparing = [d for d, found in zip(plan.detectors, detections, strict=True) if found.traits]
-    looked = []
-    for one in plan.references:
-        found = [
-            detector.detect(
-                one.model,
-                scan,
-                heldout=heldout,
-                labels=plan.labels,
-                rng=rng,
-                progress=progress,
-                memo=kept(f"{spelled(detector)} {one.source.sha256}"),
-            )
-            for detector in comparing
-        ]
-        looked.append(Looked(one, [d.traits for d in found], sum((d.cost for d in found), Cost())))
-    return tuple(looked)
+    found = [
+        detector.detect(reference.model, scan, heldout=heldout, labels=labels, rng=rng, progress=progress, memo=memo)
+        for detector, memo in who
+    ]
+    return Looked(reference, [d.traits for d in found], sum((d.cost for d in found), Cost()))
 
 
 def check_of(looked: Sequence[Looked]) -> CheckRecord:

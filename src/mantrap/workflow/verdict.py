@@ -87,14 +87,14 @@ class Moved:
         return self.shifted.chance < NOTICED_BELOW
 
 
-def shift_of(detections: Sequence[Detection], model: Classifier) -> tuple[Detection, Moved | None] | None:
-    """Who searched shifts of all classes, and how the likeliest stands; ``None`` where nobody did."""
+def shift_of(detections: Sequence[Detection], model: Classifier) -> tuple[Detection | None, Moved | None]:
+    """Who searched shifts of all classes, and how the likeliest stands; ``None`` where that is not known."""
     for detection in detections:
         if detection.shifts is not None:
             known = shifts_for(model.input_shape)
             shifted = compare_shifts(detection.shifts.likely, model.num_classes, known)
             return detection, None if shifted is None else Moved(shifted, detection.shifts.success)
-    return None
+    return None, None
 
 
 def accuse(compared: Compared | None, successes: Mapping[int, float]) -> Accused | None:

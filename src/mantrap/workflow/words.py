@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from mantrap.core import Classifier, Detection, ReversedPatch, ReversedTrigger
 from mantrap.detect.blind_spots import SHARED
 from mantrap.records import SuspectRecord, Verdict
+from mantrap.workflow.budget import spoken
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part
 from mantrap.workflow.verdict import CHANCE_BELOW, MOVED_FROM, NOTICED_BELOW, SUCCESS_FROM, Accused, Moved, counts
 
@@ -166,6 +167,14 @@ def unfinished(detections: Sequence[Detection]) -> tuple[str, ...]:
         if short:
             said.append(f"For {_labels(short)} the search ran out of steps before the norm had settled.")
     return tuple(said)
+
+
+def out_of_time(detection: Detection, estimate: float | None) -> str:
+    """How far a detector came in the time that it had."""
+    reached, labels = detection.num_classes - detection.missed, detection.num_classes
+    far = f"looked at {reached:,} of {labels:,} labels" if reached else "came to no answer"
+    more = "" if estimate is None else f"; all of it would take about {spoken(estimate)}"
+    return f"{detection.detector} {far} in its share of the time{more}."
 
 
 def partial(labels: Sequence[int] | None, model: Classifier) -> tuple[str, ...]:
