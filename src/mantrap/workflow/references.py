@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mantrap.core import Classifier, Cost, Detector, ImageSet, Memo, Progress, Rng
+from mantrap.core import Classifier, Cost, Detector, ImageSet, Memo, OutOfTime, Progress, Rng
 from mantrap.errors import MissingDataError, UsageError
 from mantrap.models.cards import marked_backdoored
 from mantrap.records import CheckRecord, CheckStatus
@@ -108,12 +108,14 @@ def measure(
         progress: Observer of the work.
 
     Raises:
-        OutOfTime: The observer has waited long enough.
+        OutOfTime: The observer has waited long enough, and not all labels were reached.
     """
     found = [
         detector.detect(reference.model, scan, heldout=heldout, labels=labels, rng=rng, progress=progress, memo=memo)
         for detector, memo in who
     ]
+    if any(d.missed for d in found):
+        raise OutOfTime
     return Looked(reference, [d.traits for d in found], sum((d.cost for d in found), Cost()))
 
 

@@ -101,7 +101,7 @@ class TestAnAudit:
 
         whole = run(other(1), out=tmp_path / "whole")
         with monkeypatch.context() as patched:
-            patched.setattr("mantrap.workflow.audit.check_of", stop)
+            patched.setattr("mantrap.workflow.looking.check_of", stop)
             with pytest.raises(KeyboardInterrupt):
                 run(other(1), out=tmp_path / "stopped")
         with monkeypatch.context() as patched:
