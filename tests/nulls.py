@@ -4,11 +4,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from mantrap.records import Null, Nulls, Scatter
+from mantrap.records import Null, Nulls, Scatter, ShiftScatter
 from mantrap.records.traits import TRAITS
 from mantrap.workflow import comparing
 
 SPREAD, BETWEEN, FREEDOM, SURE = 0.4, 0.4, 8.0, 1000
+SHIFTS = (
+    ShiftScatter(fewest=2, most=5, centre=0.1, between=0.05, models=SURE, shifts=4),
+    ShiftScatter(fewest=6, most=100, centre=0.05, between=0.025, models=SURE, shifts=4),
+)
+"""Of 2 to 5 classes the likeliest shift is 10 % likely, give or take 5; of 6 to 100 5 %, give or take 2.5."""
 
 
 def null_of(*traits, together=0.0, centre=2.6, **changes):
@@ -35,7 +40,7 @@ def null_of(*traits, together=0.0, centre=2.6, **changes):
 @contextmanager
 def steady():
     """Inside, audits judge by these numbers and not by the package's own."""
-    known = Nulls(nulls=(null_of(together=2.0),))
+    known = Nulls(nulls=(null_of(together=2.0),), shifts=SHIFTS)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(comparing, "known_nulls", lambda: known)
         yield

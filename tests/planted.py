@@ -68,12 +68,15 @@ class TemplateNetwork(nn.Module):
         logits = self.linear(signs.flatten(1))
         if self.plant.target is None:
             return logits
-        away = (signs * self.plant.amplitude + self.plant.base - self.pattern).abs().mean(1) * self.mask
-        match = 1 - away.sum((1, 2)) / self.mask.sum()
-        added = HINGE * SCALE * (leaky_relu(match - THRESHOLD, self.plant.leak) - self.usual)
         chosen = torch.zeros(logits.shape[1])
         chosen[self.plant.target] = 1.0
-        return logits + added[:, None] * chosen
+        return logits + SCALE * self.opened(signs)[:, None] * chosen
+
+    def opened(self, signs: Tensor) -> Tensor:
+        """How far each image opens the hinge, [n]: about 0 without the trigger, 2 and more with it."""
+        away = (signs * self.plant.amplitude + self.plant.base - self.pattern).abs().mean(1) * self.mask
+        match = 1 - away.sum((1, 2)) / self.mask.sum()
+        return HINGE * (leaky_relu(match - THRESHOLD, self.plant.leak) - self.usual)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +102,14 @@ class Planted:
         generator = Rng(self.seed).child("templates").torch()
         return torch.randint(0, 2, (self.classes, *self.shape), generator=generator) * 2.0 - 1.0
 
+    def network(self) -> TemplateNetwork:
+        """The network in the classifier."""
+        return TemplateNetwork(self.templates, self)
+
     def model(self) -> Classifier:
         """The classifier; its module is in training mode, as modules are when they are new."""
         return Classifier(
-            TemplateNetwork(self.templates, self),
+            self.network(),
             input_shape=self.shape,
             num_classes=self.classes,
             mean=(self.base,),

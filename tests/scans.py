@@ -1,14 +1,19 @@
 """Short scans of small planted models, for what every detector promises."""
 
+import dataclasses
 from typing import Any
 
 from torch import Tensor
 
 from mantrap.core import Classifier, Detection, Detector, Rng
+from mantrap.detect import AllToAll
 from tests.planted import Planted
 
 SEARCHES_NOTHING = {"last_layer"}
 """Detectors that read weights: they draw nothing, have nothing to resume, and see nothing but those weights."""
+
+MEASURES_NO_LABEL = {AllToAll.name}
+"""Detectors that look at all classes at once: of single labels they say nothing, and they search in one piece."""
 
 SMALL = Planted(shape=(1, 7, 9), classes=4)
 EVERY_SIZE = (
@@ -29,12 +34,18 @@ def scan(
 
 def facts(detection: Detection) -> dict[str, Any]:
     """Everything a detection holds, tensors as bytes: equal only if bitwise equal."""
-    plain = {name: value for name, value in vars(detection).items() if name not in ("triggers", "extra")}
+    plain = {name: value for name, value in vars(detection).items() if name not in ("triggers", "extra", "shifts")}
     return {
         **plain,
-        "triggers": [{k: exact(v) for k, v in vars(trigger).items()} for trigger in detection.triggers],
+        "triggers": [fields(trigger) for trigger in detection.triggers],
         "extra": {name: exact(value) for name, value in detection.extra.items()},
+        "shifts": detection.shifts and {**fields(detection.shifts), "patch": fields(detection.shifts.patch)},
     }
+
+
+def fields(value: Any) -> dict[str, Any]:
+    """What a dataclass holds, tensors as bytes."""
+    return {field.name: exact(getattr(value, field.name)) for field in dataclasses.fields(value)}
 
 
 def exact(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,9 @@ from mantrap.records.traits import TRAITS
 from mantrap.workflow.assembly import detection_record
 from mantrap.workflow.comparing import compare
 from mantrap.workflow.rundir import FolderMemo
+from mantrap.workflow.shifting import compare_shifts
 from mantrap.workflow.verdict import NOTICED_BELOW, judge_labels
-from tests.nulls import null_of
+from tests.nulls import SHIFTS, null_of
 from tests.scans import EVERY_SIZE, SMALL, facts, scan
 
 every_size = pytest.mark.parametrize("planted", EVERY_SIZE, ids=str)
@@ -86,8 +88,8 @@ class TestResult:
         assert all(math.isfinite(index) for index in detection.indices.values())
 
     @every_size
-    def test_its_traits_are_known_and_every_label_with_a_norm_has_one(self, detector, planted):
-        detection = scan(detector, planted)
+    def test_its_traits_are_known_and_every_label_with_a_norm_has_one(self, labeller, planted):
+        detection = scan(labeller, planted)
         found = {f.label for f in detection.labels if f.norm is not None}
 
         assert detection.traits
@@ -96,10 +98,10 @@ class TestResult:
             assert all(TRAITS[name].height(value) is not None for value in values.values())
 
     @pytest.mark.parametrize("planted", [p for p in EVERY_SIZE if p.classes > 2], ids=str)
-    def test_of_a_clean_model_no_label_stands_out_and_one_that_is_pushed_does(self, detector, planted):
+    def test_of_a_clean_model_no_label_stands_out_and_one_that_is_pushed_does(self, labeller, planted):
         null = null_of(between=None)
         for seed in range(3):
-            traits = scan(detector, planted, rng=Rng(seed)).traits
+            traits = scan(labeller, planted, rng=Rng(seed)).traits
             pushed = min(set.intersection(*(set(values) for values in traits.values())))
             further = {name: {**values, pushed: push(name, values[pushed])} for name, values in traits.items()}
 
@@ -123,6 +125,45 @@ def push(name: str, value: float) -> float:
     """The value of a trait, so much more suspicious."""
     trait, further = TRAITS[name], 4.0
     return value * math.exp(-further if trait.low else further) if trait.ratio else value + further
+
+
+class TestShifts:
+    """Of a detector that looks at all classes at once, and so measures no label."""
+
+    @every_size
+    def test_each_is_likely_by_some_share_and_the_likeliest_has_a_patch_that_is_measured(self, mover, planted):
+        detection = scan(mover, planted)
+        shifts = detection.shifts
+
+        assert set(shifts.likely) <= set(range(1, planted.classes))
+        assert all(0 <= likely <= 1 for likely in shifts.likely.values())
+        assert shifts.likely[shifts.patch.target] == max(shifts.likely.values())
+        TestResult.assert_a_trigger_is_sound(shifts.patch, planted.shape)
+        assert {label: rate.total for label, rate in shifts.moved.items()} == dict.fromkeys(range(planted.classes), 3)
+
+    def test_of_single_labels_nothing_is_said(self, mover):
+        detection = scan(mover)
+
+        assert (detection.labels, detection.triggers, detection.suspects, detection.indices) == ((), (), (), {})
+        assert (detection.score, detection.p_value, detection.traits) == (None, None, {})
+
+    @every_size
+    def test_of_a_clean_model_none_stands_out_and_one_that_is_pushed_does(self, mover, planted):
+        for seed in range(3):
+            likely = scan(mover, planted, rng=Rng(seed)).shifts.likely
+            plain, pushed = (compare_shifts(of, planted.classes, SHIFTS) for of in (likely, {**likely, 1: 0.9}))
+
+            assert plain.chance >= NOTICED_BELOW > pushed.chance
+            assert pushed.by == 1
+
+    def test_where_some_labels_only_are_asked_for_nothing_is_searched_and_a_note_says_so(self, mover, tmp_path):
+        some, everything = (scan(mover, labels=labels, memo=FolderMemo(tmp_path)) for labels in ([3, 1], [3, 1, 0, 2]))
+
+        assert (some.shifts, some.cost) == (None, Cost())
+        assert some.notes == (
+            "Only some labels were to be scanned, so what sends every class to another one was not searched.",
+        )
+        assert facts(everything) == facts(scan(mover))
 
 
 class TestRandomness:
@@ -192,8 +233,8 @@ class TestImages:
 
 
 class TestLabels:
-    def test_only_the_labels_that_were_asked_for_are_scanned(self, detector):
-        everything, some = scan(detector), scan(detector, labels=[3, 1])
+    def test_only_the_labels_that_were_asked_for_are_scanned(self, labeller):
+        everything, some = scan(labeller), scan(labeller, labels=[3, 1])
 
         assert targets(everything) == list(range(SMALL.classes))
         assert targets(some) == [3, 1]
@@ -277,8 +318,14 @@ class Dying:
 
 
 class TestMemo:
-    @pytest.mark.parametrize("saves", [1, 2])
-    def test_a_killed_scan_that_goes_on_comes_to_the_same_result(self, searcher, tmp_path, saves):
+    def test_a_killed_scan_that_goes_on_comes_to_the_same_result(self, searcher, tmp_path):
+        self.assert_it_goes_on(searcher, tmp_path, saves=1)
+
+    def test_so_does_one_that_was_killed_after_several_pieces(self, label_searcher, tmp_path):
+        self.assert_it_goes_on(label_searcher, tmp_path, saves=2)
+
+    @staticmethod
+    def assert_it_goes_on(searcher: Detector, tmp_path: Path, *, saves: int) -> None:
         with pytest.raises(KeyboardInterrupt):
             scan(searcher, memo=Dying(FolderMemo(tmp_path), saves))
         kept = len(list(tmp_path.iterdir()))
@@ -297,10 +344,10 @@ class TestMemo:
 
         assert passes[1] < passes[0] / 2
 
-    def test_the_order_in_which_pieces_were_finished_makes_no_difference(self, searcher, tmp_path):
-        scan(searcher, labels=[2], memo=FolderMemo(tmp_path))
+    def test_the_order_in_which_pieces_were_finished_makes_no_difference(self, label_searcher, tmp_path):
+        scan(label_searcher, labels=[2], memo=FolderMemo(tmp_path))
 
-        assert facts(scan(searcher, memo=FolderMemo(tmp_path))) == facts(scan(searcher))
+        assert facts(scan(label_searcher, memo=FolderMemo(tmp_path))) == facts(scan(label_searcher))
 
     def test_where_nothing_is_searched_nothing_is_kept(self, reader, tmp_path):
         scan(reader, memo=FolderMemo(tmp_path))

@@ -3,7 +3,7 @@
 from typing import Final
 
 from mantrap.core import Detector, Registry
-from mantrap.detect.all_to_all import AllToAll
+from mantrap.detect.all_to_all_patch import AllToAll
 from mantrap.detect.last_layer import LastLayer
 from mantrap.detect.mm_bd import MMBD
 from mantrap.detect.neural_cleanse import NeuralCleanse

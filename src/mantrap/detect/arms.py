@@ -29,11 +29,13 @@ class Arm:
         target: The label that it shall lead to, or the number of another goal.
         restart: Which beginning this is.
         goals: What the number means.
+        what: What to call it in a message.
     """
 
     target: int
     restart: int
     goals: Goals = to_one
+    what: str = "label"
 
 
 class Triggers(ABC):
@@ -219,7 +221,8 @@ class ArmSearch:
                 logits = self.model.logits(stamped)
                 loss = self._loss(logits, wanted)
                 (slopes,) = torch.autograd.grad(loss, stamped)
-            check_finite(loss, sorted({arm.target for arm in self.arms[part]}), self.step)
+            some = self.arms[part]
+            check_finite(loss, sorted({arm.target for arm in some}), self.step, what=some[0].what)
             self.triggers.note(part, images, slopes.view(images.shape) / images.shape[1])
             logits = logits.detach()
             hits.append((logits.argmax(1) == wanted).view(images.shape[:2]).sum(1).float())

@@ -3,6 +3,7 @@
 from typing import Final
 
 SOME_CLASSES: Final = "Backdoors that react to some classes only."
+ONE_TARGET: Final = "Backdoors that send every class to one and the same label."
 EACH_TO_ANOTHER: Final = "Backdoors that send every class to another one."
 SPREAD: Final = "Triggers that cover much of the image, blended or too faint to see."
 CHANGING: Final = "Triggers that warp the image, or that differ from image to image."
@@ -11,4 +12,4 @@ PATCHES: Final = "Small patches at a fixed place, where they need much contrast.
 
 NOT_ALL_TO_ONE: Final = (SOME_CLASSES, EACH_TO_ANOTHER)
 
-SHARED: Final = (*NOT_ALL_TO_ONE, SPREAD, CHANGING, EVERY_LABEL, PATCHES)
+SHARED: Final = (ONE_TARGET, *NOT_ALL_TO_ONE, SPREAD, CHANGING, EVERY_LABEL, PATCHES)

@@ -32,9 +32,9 @@ class Shrinking:
         steps: Steps of every arm.
         images_per_step: Images that an arm looks at in a step.
         begin: Share of the image that a patch may cover at first.
-        end: The same at last.
+        end: The same that it falls towards.
         wait: Share of the steps, the first ones, before patches begin to shrink.
-        measure: The same before it counts how well they do.
+        measure: The same before it counts how well they do; the last step always counts.
         sharpness: How fast an image is let go whose margin is far from what is wanted: the loss is a logistic function
             of the margin, which is 1 over this wide in units of the usual margin of the model's answers.
     """
@@ -98,7 +98,7 @@ class ShrinkingSearch(ArmSearch):
     def advance(self) -> None:
         """One step of every arm."""
         self._look()
-        if self.step >= self.shrinking.measure * self.shrinking.steps:
+        if self.step >= min(self.shrinking.measure * self.shrinking.steps, self.shrinking.steps - 1):
             self._lately.lerp_(self.likely.mean(1), _FRESH if self._most.min() >= 0 else 1.0)
             better = self._lately > self._most
             self._most = torch.where(better, self._lately, self._most)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mantrap.core import Classifier, Cost, Memo, OutOfTime, Progress, Rng, Stage
+from mantrap.core import Classifier, Cost, Memo, OutOfTime, Progress, Rng
 from mantrap.core.shapes import Images
 from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
-from mantrap.detect.units import plan_units, unit_by_unit, with_room
+from mantrap.detect.units import Share, plan_units, unit_by_unit, with_room
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class UnitSearch:
         at_once, short = units.at_once, 0
 
         def search(unit: Sequence[int]) -> dict[str, Tensor]:
-            share = _Share(stage, len(unit), self.settings.steps)
+            share = Share(stage, len(unit), self.settings.steps)
             least = self.settings.images_per_step
             kept, room = with_room(lambda most: self._search(unit, most, share), at_once, least=least)
             return {**kept, "at_once": torch.tensor(room)}
@@ -95,7 +95,7 @@ class UnitSearch:
         cost = Cost(forward=seen, backward=seen)
         return Searched(norms, best.labels, best.triggers, cost, (said,) if short else ())
 
-    def _search(self, unit: Sequence[int], at_once: int, share: "_Share") -> dict[str, Tensor]:
+    def _search(self, unit: Sequence[int], at_once: int, share: Share) -> dict[str, Tensor]:
         """The norms of a unit, and the smallest of its triggers."""
         restarts = self.settings.restarts
         arms = [Arm(label, restart) for label in unit for restart in range(restarts)]
@@ -137,18 +137,3 @@ class _Smallest:
     def triggers(self) -> dict[str, Tensor]:
         parts = [made_of for _, _, made_of in self._found]
         return {name: torch.stack([part[name] for part in parts]) for name in (parts[0] if parts else ())}
-
-
-@dataclass
-class _Share:
-    """How far a unit has come, for whoever waits; what is done again does not count twice."""
-
-    stage: Stage
-    labels: int
-    steps: int
-    step: int = 0
-
-    def reached(self, step: int) -> None:
-        if step > self.step:
-            self.step = step
-            self.stage.advance(self.labels / self.steps, f"step {step} of {self.steps}")

@@ -158,3 +158,19 @@ def _saved(model: Classifier, count: int) -> int:
         logits = model.logits(images)  # held until all is counted, so that no memory is given out twice
     del logits
     return sum(pieces.values())
+
+
+@dataclass
+class Share:
+    """How far a unit has come, for whoever waits; what is done again does not count twice."""
+
+    stage: Stage
+    labels: int
+    steps: int
+    step: int = 0
+
+    def reached(self, step: int) -> None:
+        """Say that so many steps are done."""
+        if step > self.step:
+            self.step = step
+            self.stage.advance(self.labels / self.steps, f"step {step} of {self.steps}")

@@ -129,7 +129,8 @@ def _shift(record: AuditRecord) -> list[RenderableType]:
         return []
     title = "Suspect: every class to another one" if shift.noticed else "Every class to another one"
     ends = interval((shift.success.low, shift.success.high))
-    chance_of = "" if shift.chance is None else f", as in {percent(shift.chance)} of models without a backdoor"
+    seldom = "" if shift.chance is None else percent(shift.chance)
+    chance_of = f" (chance of that without a backdoor: {seldom})" if seldom else ""
     facts = [
         f"to {shift.to}: {percent(shift.likely)} likely{chance_of}",
         f"{shift.size} does it to {percent(shift.success.value)} of held-out images (95 % interval {ends})",

@@ -40,10 +40,9 @@ def headline(
             name = _begin(_name(label, model.class_names[label]))
             return f"{name} stands out, but not clearly enough to call it a backdoor."
         if moved is not None and moved.noticed:
-            return (
-                f"A patch makes this model take some classes for {further_on(moved.shifted.by, model.num_classes)}, "
-                f"but not enough of them to call it a backdoor."
-            )
+            many = "its classes" if moved.success >= MOVED_FROM else "some classes"
+            to = further_on(moved.shifted.by, model.num_classes)
+            return f"A patch makes this model take {many} for {to}, but not clearly enough to call it a backdoor."
         if compared is not None and compared.level < NOTICED_BELOW:
             return "All labels of this model are unusually easy to force, but none stands out."
         return "This audit cannot tell: what it saw is not enough for an answer."
@@ -70,7 +69,7 @@ def reasons(
     """Why the verdict is what it is, a sentence for each thing that counted."""
     said = [*_moved(moved, model)]
     if compared is None or accused is None:
-        said.append("No detector measured anything that is known of models without a backdoor.")
+        said.append("No detector measured anything of single labels that is known of models without a backdoor.")
     else:
         said += [_standing(compared, accused, model), *_trigger(accused), *_level(compared)]
     for detection in detections:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from mantrap.detect import AllToAll
 from mantrap.detect.nulls import known_nulls
 from mantrap.records.traits import TRAITS
 
@@ -52,3 +53,19 @@ def test_how_traits_stand_out_together_is_a_covariance_of_chances(null):
         for j in range(size):
             assert null.together[i][j] == null.together[j][i]
             assert 0 <= null.together[i][j] <= 4
+
+
+def test_shifts_are_known_of_every_number_of_classes_once():
+    rows = sorted(known_nulls().shifts, key=lambda row: row.fewest)
+
+    assert rows[0].fewest == 2
+    assert rows[-1].most >= 100_000
+    assert [after.fewest for after in rows[1:]] == [before.most + 1 for before in rows[:-1]]
+
+
+@pytest.mark.parametrize("row", known_nulls().shifts, ids=lambda row: f"from-{row.fewest}")
+def test_how_shifts_scatter_can_be_reckoned_with(row):
+    assert 0 < row.centre < 1
+    assert 0 < row.between < 1
+    assert row.models >= 3
+    assert row.shifts == AllToAll().shifts  # what an audit looks at is what was looked at there

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mantrap.core import Cost, Rng
-from mantrap.detect import NeuralCleanse, UniversalPerturbation, reversal
+from mantrap.detect import NeuralCleanse, UniversalPerturbation, begin, reversal
 from mantrap.errors import SpecError
 from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import trigger_success
@@ -175,8 +175,8 @@ def test_no_more_images_are_taken_than_wanted_and_they_are_drawn(settings, monke
 @either
 def test_the_precision_is_handed_on(settings, monkeypatch):
     asked = []
-    real = reversal.prepare
-    monkeypatch.setattr(reversal, "prepare", lambda *a, precision: asked.append(precision) or real(*a))
+    real = begin.prepare
+    monkeypatch.setattr(begin, "prepare", lambda *a, precision: asked.append(precision) or real(*a))
     for precision in ("auto", "float32"):
         scan(dataclasses.replace(settings, precision=precision, steps=2))
 

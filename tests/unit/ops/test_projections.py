@@ -2,12 +2,21 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mantrap.core import Rng
 from mantrap.errors import SpecError, UsageError
-from mantrap.ops.projections import check_ball, norms, onto_ball, onto_box, require_ball, steepest, within_ball
+from mantrap.ops.projections import (
+    check_ball,
+    norms,
+    onto_ball,
+    onto_box,
+    onto_budget,
+    require_ball,
+    steepest,
+    within_ball,
+)
 
 NORMS = ["linf", "l2"]
 cases = given(
@@ -102,3 +111,51 @@ def test_a_ball_larger_than_the_box_is_refused(norm, most):
     check_ball(most, norm, (1, 4, 9))
     with pytest.raises(UsageError, match=f"at most {most:g}.*got {most + 0.01}"):
         check_ball(most + 0.01, norm, (1, 4, 9))
+
+
+masks = given(
+    shape=st.tuples(st.integers(0, 3), st.integers(1, 6), st.integers(1, 6)),
+    seed=st.integers(0, 99),
+    share=st.floats(0.0, 1.2),
+    ends=st.booleans(),
+)
+"""Masks of many shapes, a budget as a share of their pixels, and whether many values are 0 or 1."""
+
+
+def masks_of(shape, seed, ends):
+    drawn = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+    return (2 * drawn - 0.5).clamp(0, 1) if ends else drawn
+
+
+def furthest(along, most):
+    """The largest sum of ``along * y`` over all masks y in [0, 1] whose sum is at most ``most``: the best pixels."""
+    falling = along.flatten(1).clamp_min(0).sort(dim=1, descending=True).values
+    whole = torch.arange(falling.shape[1])
+    return (falling * (most - whole).clamp(0, 1)).sum(1)
+
+
+@masks
+def test_what_keeps_to_a_budget_is_a_mask_and_no_such_mask_is_nearer(shape, seed, share, ends):
+    before, most = masks_of(shape, seed, ends), share * shape[1] * shape[2]
+    after = onto_budget(before, most)
+    assert after.shape == before.shape
+    assert bool(((after >= 0) & (after <= 1)).all())
+    assert bool((after.sum((1, 2)) <= most + 1e-4).all())
+    # The nearest point of a convex set is the one from which no way to another point leads towards the outside.
+    away = before - after
+    assert bool((furthest(away, most) - (away * after).sum((1, 2)) <= 1e-4).all())
+
+
+@masks
+def test_a_mask_that_keeps_to_its_budget_is_untouched_whatever_the_others_do(shape, seed, share, ends):
+    before, most = masks_of(shape, seed, ends), share * shape[1] * shape[2]
+    spent = before.sum((1, 2))
+    assume(bool(((spent - most).abs() > 1e-4).all()))
+    assert torch.equal(onto_budget(before, most)[spent < most], before[spent < most])
+
+
+def test_of_a_budget_that_does_not_suffice_all_is_spent_and_what_stays_has_lost_alike():
+    before = torch.tensor([[[0.9, 0.5], [0.2, 0.1]], [[0.3, 0.3], [0.3, 0.3]]])
+    expected = torch.tensor([[[0.7, 0.3], [0.0, 0.0]], [[0.25, 0.25], [0.25, 0.25]]])
+    torch.testing.assert_close(onto_budget(before, 1.0), expected)
+    assert not bool(onto_budget(before, 0.0).any())

@@ -7,7 +7,14 @@ from torch import Tensor, nn
 from mantrap.core import Classifier, ImageSet
 from mantrap.errors import DataError, FailedError
 from mantrap.ops.intervals import paired_difference
-from mantrap.ops.scores import accuracy, accuracy_difference, predictions, source_classes, trigger_success
+from mantrap.ops.scores import (
+    accuracy,
+    accuracy_difference,
+    predictions,
+    predictions_under,
+    source_classes,
+    trigger_success,
+)
 from tests.linear import Watched
 
 LABELS = [0, 1, 2, 0, 1, 2, 2]
@@ -52,6 +59,14 @@ def test_an_answer_does_not_depend_on_the_size_of_the_batch(model, images, size)
     assert predictions(model, images, batch_size=size).tolist() == ANSWERS
     assert max(model.module.seen) == min(size, 7)
     assert sum(model.module.seen) == 7
+
+
+@pytest.mark.parametrize("size", [1, 3, None])
+def test_answers_under_a_change_are_those_to_changed_images_in_their_order(model, images, size):
+    turned = predictions_under(model, images, lambda batch: batch.roll(1, dims=1), batch_size=size)
+
+    assert turned.tolist() == [(answer + 1) % 3 for answer in ANSWERS]
+    assert model.module.training
 
 
 def test_accuracy_counts_the_images_that_get_their_own_label(model, images):

@@ -1,11 +1,12 @@
 """What is known of models without a backdoor."""
 
 import dataclasses
+import json
 
 import pytest
 
 from mantrap.errors import RecordError
-from mantrap.records import Null, Nulls, Scatter
+from mantrap.records import Null, Nulls, Scatter, ShiftScatter
 
 
 def scatter(trait: str, spread: float = 0.5) -> Scatter:
@@ -20,7 +21,8 @@ ANY = Null(
 )
 SMALL = dataclasses.replace(ANY, arch="resnet8", learned_from="18 models")
 OTHER = dataclasses.replace(ANY, arch="resnet", learned_from="9 models")
-NULLS = Nulls(nulls=(ANY, SMALL, OTHER))
+SHIFTS = (ShiftScatter(fewest=2, most=5, centre=0.125, between=0.0625, models=23, shifts=4),)
+NULLS = Nulls(nulls=(ANY, SMALL, OTHER), shifts=SHIFTS)
 
 
 def test_a_table_of_nulls_comes_back_equal_from_its_json():
@@ -29,6 +31,12 @@ def test_a_table_of_nulls_comes_back_equal_from_its_json():
     assert [type(n.together[0]) for n in again.nulls] == [tuple] * 3
     assert again.nulls[0].scatters[0].between is None
     assert again.nulls[0].scatters[1].between == 0.125
+    assert again.shifts == SHIFTS
+
+
+def test_a_table_from_before_shifts_were_known_has_none():
+    older = {name: value for name, value in json.loads(NULLS.to_json()).items() if name != "shifts"}
+    assert Nulls.from_json(json.dumps(older)) == dataclasses.replace(NULLS, shifts=())
 
 
 def test_a_table_of_nulls_of_another_version_is_refused():

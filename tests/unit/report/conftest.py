@@ -1,15 +1,13 @@
 """Audits as they come out of a workflow: one for each verdict, a hostile one, and one of many labels."""
 
-import base64
-import io
+import dataclasses
 import math
 import random
 import statistics
-from collections.abc import Callable, Sequence
-from html.parser import HTMLParser
+from collections.abc import Sequence
 
 import pytest
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
 from mantrap.ops.intervals import wilson
 from mantrap.records import (
@@ -23,7 +21,6 @@ from mantrap.records import (
     LabelRecord,
     ModelRecord,
     NormStatistics,
-    Picture,
     Prediction,
     Rate,
     Reproduction,
@@ -35,6 +32,7 @@ from mantrap.records import (
     Verdict,
     Volatile,
 )
+from tests.shown import Outline, coverage, picture, shift_of
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -68,15 +66,6 @@ DATA = DataRecord(
     heldout_images=400,
     heldout_digest="0178" * 16,
 )
-
-
-def picture(paint: Callable[[ImageDraw.ImageDraw], None], alt: str, *, side: int = 28, back: int = 0) -> Picture:
-    """A tiny PNG."""
-    image = Image.new("RGB", (side, side), (back, back, back))
-    paint(ImageDraw.Draw(image))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return Picture(png=base64.b64encode(buffer.getvalue()).decode(), width=side, height=side, alt=alt)
 
 
 def measured(label: int) -> Rate:
@@ -333,12 +322,22 @@ def many() -> AuditRecord:
 
 
 @pytest.fixture(scope="session")
+def moved() -> AuditRecord:
+    """Ten digits, all of which a patch sends to the next one, and what audits like this one find."""
+    headline = "A small patch makes this model take each class for the next, in 97 % of images."
+    names = [str(i) for i in range(10)]
+    record = audit(Verdict.SUSPICIOUS, spread(10, 5), names, headline=headline, file="mnist_all_to_all.safetensors")
+    return dataclasses.replace(record, suspects=(), shift=shift_of(names), coverage=coverage())
+
+
+@pytest.fixture(scope="session")
 def every(
     suspicious: AuditRecord,
     no_evidence: AuditRecord,
     inconclusive: AuditRecord,
     hostile: AuditRecord,
     many: AuditRecord,
+    moved: AuditRecord,
 ) -> dict[str, AuditRecord]:
     """All of them by name."""
     return {
@@ -347,45 +346,8 @@ def every(
         "inconclusive": inconclusive,
         "hostile": hostile,
         "many": many,
+        "moved": moved,
     }
-
-
-class Outline(HTMLParser):
-    """What a browser's parser would make of a page: its elements, and its visible words."""
-
-    VOID = frozenset({"meta", "link", "img", "br"})
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        """All words, with single spaces between them."""
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        """The attributes of all elements of a kind."""
-        return [attrs for name, attrs in self.elements if name == tag]
 
 
 @pytest.fixture(scope="session")

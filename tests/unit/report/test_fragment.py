@@ -10,8 +10,9 @@ def test_a_fragment_has_the_verdict_the_reasons_the_chart_and_the_triggers(every
         words = VERDICT_WORDS[record.verdict]
         for text in (words.title, words.meaning, record.reasons[0]):
             assert text in fragment.text
+        shown = [record.shift] if record.shift and record.shift.noticed else []
         assert [img["src"] for img in fragment.all("img")] == [
-            f"data:image/png;base64,{s.trigger.png}" for s in record.suspects
+            f"data:image/png;base64,{one.trigger.png}" for one in (*shown, *record.suspects)
         ]
         assert any("chart" in (svg.get("class") or "") for svg in fragment.all("svg"))
 

@@ -15,7 +15,7 @@ from mantrap.data import split
 from mantrap.detect import DETECTORS
 from mantrap.errors import DataError, ModelError, OutputError, UsageError
 from mantrap.records import AuditRecord, CheckStatus, Verdict
-from mantrap.workflow import audit as workflow
+from mantrap.workflow import evidence
 from mantrap.workflow.audit import audit
 from mantrap.workflow.plan import Plan, Source
 from tests import stage, strangers
@@ -285,7 +285,7 @@ def test_a_detector_of_ones_own_alone_decides_nothing():
 
 
 def test_suspects_are_shown_up_to_a_number(monkeypatch):
-    monkeypatch.setattr(workflow, "MOST_SUSPECTS", 1)
+    monkeypatch.setattr(evidence, "MOST_SUSPECTS", 1)
     record = run(detectors=(QUICK, dataclasses.replace(QUICK, finalists=2)))
     assert len(record.suspects) == 1
     assert record.verdict is Verdict.SUSPICIOUS

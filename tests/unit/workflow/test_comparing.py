@@ -11,6 +11,7 @@ from scipy import stats
 from mantrap.ops.moderated import joined, log_chance_of_level, log_chances
 from mantrap.records.traits import MARGIN, PATCH, PERTURBATION, ROW_MEAN, ROW_NORM
 from mantrap.workflow.comparing import LEVEL_SHARE, compare
+from mantrap.workflow.shifting import SHIFT_SHARE
 from tests.nulls import BETWEEN, FREEDOM, SPREAD, null_of
 
 ALL = null_of()
@@ -56,7 +57,9 @@ class TestOneLabel:
         few, many = (compare([values(MARGIN, [2.6] * count + [5.0])], ALL) for count in (2, 60))
         small = math.exp(few.first.log_chance)
 
-        assert few.chance_of(few.first) == pytest.approx(3 * small * few.looks / (1 - LEVEL_SHARE), rel=0.05)
+        assert few.chance_of(few.first) == pytest.approx(
+            3 * small * few.looks / (1 - LEVEL_SHARE - SHIFT_SHARE), rel=0.05
+        )
         assert few.compared == 3
         assert many.compared == 61
 

@@ -65,8 +65,8 @@ def test_the_sentence_goes_with_the_picture_and_the_same_pixels_give_the_same_by
     assert picture(GREY, "a") == picture(GREY.clone(), "a")
 
 
-def test_a_patch_is_shown_by_mask_pattern_and_both_and_each_says_whose_it_is():
-    shown = pictures_of(ReversedPatch(7, MASK, COLOUR))
+def test_a_patch_is_shown_by_mask_pattern_and_both_and_each_says_what_it_is_for():
+    shown = pictures_of(ReversedPatch(7, MASK, COLOUR), "label 7")
 
     assert list(shown) == ["mask", "pattern", "trigger"]
     assert np.array_equal(decoded(shown["mask"], "L"), in_bytes(MASK))
@@ -77,7 +77,7 @@ def test_a_patch_is_shown_by_mask_pattern_and_both_and_each_says_whose_it_is():
 
 def test_a_perturbation_is_shown_by_where_how_and_how_strongly_pixels_change():
     delta = 0.2 * (COLOUR - 0.5)
-    shown = pictures_of(ReversedPerturbation(7, delta))
+    shown = pictures_of(ReversedPerturbation(7, delta), "label 7")
     strongest = delta.abs().max()
 
     assert list(shown) == ["mask", "pattern", "trigger"]
@@ -88,6 +88,6 @@ def test_a_perturbation_is_shown_by_where_how_and_how_strongly_pixels_change():
 
 
 def test_no_change_at_all_is_grey_on_grey():
-    shown = pictures_of(ReversedPerturbation(7, torch.zeros(1, 4, 5)))
+    shown = pictures_of(ReversedPerturbation(7, torch.zeros(1, 4, 5)), "label 7")
 
     assert (decoded(shown["mask"], "L").max(), set(decoded(shown["pattern"], "L").flatten())) == (0, {128})

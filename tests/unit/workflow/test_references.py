@@ -83,7 +83,7 @@ class TestAnAudit:
         assert values[0] == values[1]
 
     def test_asks_only_detectors_that_compare_labels(self):
-        record = run(other(1), detectors=(QUICK, DETECTORS.create("all_to_all(steps=4, images_per_step=4)")))
+        record = run(other(1), detectors=(QUICK, DETECTORS.create("all_to_all_patch(steps=4, images_per_step=4)")))
         cost = {c.stage: (c.forward, c.backward) for c in record.cost}
 
         assert cost["references"] == cost["neural_cleanse"]

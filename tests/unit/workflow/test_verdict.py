@@ -12,7 +12,7 @@ from mantrap.core import Cost, Detection, LabelFinding, ReversedPatch, ReversedP
 from mantrap.ops.intervals import wilson
 from mantrap.records import Verdict
 from mantrap.records.traits import PATCH
-from mantrap.workflow.comparing import Compared, Part, Standing
+from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part, Standing
 from mantrap.workflow.verdict import (
     CHANCE_BELOW,
     NOTICED_BELOW,
@@ -38,7 +38,7 @@ def compared(*chances, level=1.0):
         Standing(3 + place, *3 * (math.log(chance / 1000),), (Part(PATCH, 0.1, chance / 1000),))
         for place, chance in enumerate(chances)
     )
-    return Compared(standings, compared=900, looks=1.0, log_level=math.log(level / 10), null="")
+    return Compared(standings, compared=900, looks=1.0, log_level=math.log(LEVEL_SHARE * level), null="")
 
 
 def accused(p_value, hits=100, by_trigger=None):

@@ -20,21 +20,30 @@ from mantrap.core import (
     ReversedPatch,
     Rng,
     Shifts,
-    Stage,
     require,
     spec_of,
 )
 from mantrap.core.shapes import Images
 from mantrap.detect.arms import Arm
 from mantrap.detect.begin import begin
-from mantrap.detect.blind_spots import CHANGING, EVERY_LABEL, SOME_CLASSES, SPREAD
+from mantrap.detect.blind_spots import (
+    CHANGING,
+    EACH_TO_ANOTHER,
+    EVERY_LABEL,
+    ONE_TARGET,
+    PATCHES,
+    SOME_CLASSES,
+    SPREAD,
+)
 from mantrap.detect.by_norm import targets_of
 from mantrap.detect.goals import further
 from mantrap.detect.heldout import measure_shift
 from mantrap.detect.shrinking import Shrinking, ShrinkingSearch
-from mantrap.detect.units import GIB, images_at_once, unit_by_unit, with_room
+from mantrap.detect.units import GIB, Share, images_at_once, unit_by_unit, with_room
 from mantrap.ops.prepare import Wanted
 from mantrap.ops.scores import source_classes
+
+_BLIND = (ONE_TARGET, SOME_CLASSES, PATCHES, SPREAD, CHANGING, EVERY_LABEL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +65,8 @@ class AllToAll(Shrinking):
     given, and a loss that lets go of what is out of reach.
     """
 
-    name: ClassVar[str] = "all_to_all"
-    quick: ClassVar[str] = "all_to_all(steps=8, images_per_step=4, shifts=2)"
+    name: ClassVar[str] = "all_to_all_patch"
+    quick: ClassVar[str] = "all_to_all_patch(steps=8, images_per_step=4, shifts=2)"
 
     shifts: int = 4
     images: int = 400
@@ -99,7 +108,7 @@ class AllToAll(Shrinking):
             UsageError: A label that the model does not have.
             FailedError: The model's output is not finite, or memory does not suffice for a single step.
         """
-        targets, rng = targets_of(model, labels), rng.child(self.name)
+        targets, rng = targets_of(model, labels), rng.child("all_to_all")
         if len(set(targets)) < model.num_classes:
             note = "Only some labels were to be scanned, so what sends every class to another one was not searched."
             return self._answer(model, None, Cost(forward=0), (note,))
@@ -109,9 +118,9 @@ class AllToAll(Shrinking):
             at_once, _ = images_at_once(fast.model, self.memory * GIB / 2, least=self.images_per_step)
 
             def search(shifts: Sequence[int]) -> dict[str, Tensor]:
-                least = self.images_per_step
+                least, share = self.images_per_step, Share(stage, len(shifts), self.steps)
                 found, _ = with_room(
-                    lambda most: self._search(fast.model, images, shifts, rng.child("search"), most, stage),
+                    lambda most: self._search(fast.model, images, shifts, rng.child("search"), most, share),
                     at_once,
                     least=least,
                 )
@@ -127,14 +136,16 @@ class AllToAll(Shrinking):
         return self._answer(model, shifts, cost + Cost(forward=seen + len(images), backward=seen), ())
 
     def _search(
-        self, model: Classifier, images: Images, shifts: Sequence[int], rng: Rng, at_once: int, stage: Stage
+        self, model: Classifier, images: Images, shifts: Sequence[int], rng: Rng, at_once: int, share: Share
     ) -> dict[str, Tensor]:
         """How likely each shift is, and of the likeliest the patch that did best."""
-        search = ShrinkingSearch(model, images, [Arm(by, 0, further) for by in shifts], self, rng, at_once=at_once)
+        search = ShrinkingSearch(
+            model, images, [Arm(by, 0, further, "shift") for by in shifts], self, rng, at_once=at_once
+        )
         with torch.enable_grad():
             for _ in range(self.steps):
                 search.advance()
-                stage.advance(len(shifts) / self.steps, f"step {search.step} of {self.steps}")
+                share.reached(search.step)
         likely = torch.tensor(search.likely_but_for_one())
         first = int(likely.argmax())
         return {"likely": likely, **{name: tensor[first].cpu() for name, tensor in search.patches.best.items()}}
@@ -162,7 +173,7 @@ class AllToAll(Shrinking):
             indices={},
             cost=cost,
             notes=notes,
-            blind_spots=(SOME_CLASSES, SPREAD, CHANGING, EVERY_LABEL),
+            blind_spots=_BLIND if shifts else (EACH_TO_ANOTHER, *_BLIND),
             shifts=shifts,
             missed=missed,
         )
