@@ -37,6 +37,9 @@ LONG = 20.0
 PAPER = "neural_cleanse_paper"
 DEFAULT = "all five"
 """The detectors that an audit runs where none is named, one after the other."""
+THREE = "patches, margins, last layer"
+"""Those without what looks for faint and for all-to-all triggers."""
+TOGETHER = {DEFAULT: DEFAULT_DETECTORS, THREE: ("neural_cleanse", "mm_bd", "last_layer")}
 SINGLE = "neural_cleanse(precision='float32')"
 IMAGES = 600
 _TITLES = ("model", "detector", "threads", "CPU s", "wall s", "images forward", "images backward", "peak MB")
@@ -61,7 +64,7 @@ def works() -> list[Work]:
     digits = Work("MNIST CNN, 10 labels", DEFAULT, cell="mnist-badnets-s0", data="mnist")
     signs = Work("GTSRB CNN, 43 labels", DEFAULT, cell="gtsrb-badnets-paper-s0", data="gtsrb")
     return [
-        *(replace(digits, spec=spec) for spec in (PAPER, DEFAULT, *DEFAULT_DETECTORS, SINGLE)),
+        *(replace(digits, spec=spec) for spec in (PAPER, DEFAULT, THREE, *DEFAULT_DETECTORS, SINGLE)),
         replace(digits, threads=2),
         signs,
         *(
@@ -86,7 +89,7 @@ def measure(work: Work) -> dict[str, float]:
     else:
         model, images = _random(work)
     parts = split(images, {"scan": 2 / 3, "heldout": 1 / 3}, rng=Rng(0).child("split"))
-    detectors = [DETECTORS.create(spec) for spec in (DEFAULT_DETECTORS if work.spec == DEFAULT else (work.spec,))]
+    detectors = [DETECTORS.create(spec) for spec in TOGETHER.get(work.spec, (work.spec,))]
     cpu, wall = time.process_time(), time.perf_counter()
     found = [d.detect(model, parts["scan"], heldout=parts["heldout"], rng=Rng(0)).cost for d in detectors]
     return {
