@@ -9,7 +9,7 @@ from mantrap.core import Classifier, Cost, ImageSet, ReversedPatch, ReversedTrig
 from mantrap.core.shapes import Labels
 from mantrap.ops.intervals import wilson
 from mantrap.ops.recovered import put_on
-from mantrap.ops.scores import predictions_under, source_classes, trigger_success
+from mantrap.ops.scores import predictions, predictions_under, trigger_success
 from mantrap.records import Rate
 
 
@@ -18,13 +18,15 @@ def measure_triggers(
 ) -> tuple[dict[int, Rate], Cost]:
     """The success of triggers on held-out images of other classes, by target, and what that cost.
 
-    An image's class is its label, or where the set has none the model's own answer. Where every held-out image belongs
-    to a trigger's target, that target has no entry.
+    Images that belong to a trigger's target do not count, nor those that the model sends there without it: a model
+    that always gives the same answer shows no trigger at work. A target has no entry where no image is left.
     """
-    sources = source_classes(model, heldout)
-    forward = 0 if heldout.labelled else len(heldout)
+    answers = predictions(model, heldout)
+    forward = len(heldout)
     rates: dict[int, Rate] = {}
     for trigger in triggers:
+        classes = answers if heldout.labels is None else heldout.labels
+        sources = torch.where(answers == trigger.target, answers, classes)
         if bool((sources == trigger.target).all()):
             continue
         apply = partial(put_on, trigger=trigger)
