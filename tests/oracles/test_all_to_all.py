@@ -126,7 +126,7 @@ def test_two_classes_that_are_alike_are_moved_and_make_no_shift_likely():
 
 def verdict_on(planted: Planted) -> AuditRecord:
     model = planted.model()
-    plan, source = Plan(detectors=(LastLayer(), SEARCH)), Source("", model.digest())
+    plan, source = Plan(detectors=(LastLayer(), AllToAll(precision="float32"))), Source("", model.digest())
     with steady():
         return audit(model, planted.images(24, "scan"), plan=plan, source=source)
 
@@ -142,7 +142,7 @@ def test_an_audit_calls_the_planted_model_suspicious_and_shows_the_patch():
 
 
 def test_where_some_classes_react_it_notices_and_accuses_nobody():
-    record = verdict_on(PARTS[1])
+    record = verdict_on(Moving(by=1, classes=10, trigger=SMALL, reacting=(2, 4, 5, 6)))
 
     assert record.verdict is Verdict.INCONCLUSIVE
     assert record.headline.startswith("A patch makes this model take some classes for the next, but not clearly")
@@ -156,3 +156,14 @@ def test_of_a_model_without_a_backdoor_it_says_nothing(planted):
     assert record.verdict is Verdict.NO_EVIDENCE
     assert not record.shift.noticed
     assert not any("patch" in reason for reason in record.reasons)
+
+
+def test_other_patches_than_those_that_are_known_of_clean_models_accuse_nobody():
+    model = NEXT.model()
+    plan = Plan(detectors=(LastLayer(), AllToAll(steps=80, precision="float32")))
+    with steady():
+        record = audit(model, NEXT.images(24, "scan"), plan=plan, source=Source("", model.digest()))
+
+    assert record.verdict is not Verdict.SUSPICIOUS
+    assert (record.shift.chance, record.shift.noticed) == (None, False)
+    assert record.shift.success.value > 0.5

@@ -86,11 +86,14 @@ class Shifts:
         likely: For each number of classes further on how likely the model finds these labels, in [0, 1].
         patch: Of the likeliest; its ``target`` is by how many classes.
         moved: By class of held-out images, how many of them this patch sends to the class so many further on.
+        usual: Whether it was searched as in the models without a backdoor that are known: with other patches other
+            numbers are ordinary.
     """
 
     likely: Mapping[int, float]
     patch: ReversedPatch
     moved: Mapping[int, Rate]
+    usual: bool = True
 
     @property
     def success(self) -> float:

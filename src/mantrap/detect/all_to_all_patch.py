@@ -1,5 +1,6 @@
 """Backdoors that send every class to another one: is there a small patch that moves all of them, each to the next?"""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -36,6 +37,7 @@ from mantrap.detect.blind_spots import (
     SPREAD,
 )
 from mantrap.detect.by_norm import targets_of
+from mantrap.detect.finite import check_finite
 from mantrap.detect.goals import further
 from mantrap.detect.heldout import measure_shift
 from mantrap.detect.shrinking import Shrinking, ShrinkingSearch
@@ -43,6 +45,11 @@ from mantrap.detect.units import GIB, Share, images_at_once, unit_by_unit, with_
 from mantrap.ops.prepare import Wanted
 from mantrap.ops.scores import source_classes
 
+_SOME = 64
+"""Images that are asked about at a time."""
+_TWO, _ENOUGH = 2, 20
+"""Half of a model's classes have to be there, two at least, and twenty are enough: of one or two that are moved no more
+can be told than that they are alike."""
 _BLIND = (ONE_TARGET, SOME_CLASSES, PATCHES, SPREAD, CHANGING, EVERY_LABEL)
 
 
@@ -115,6 +122,9 @@ class AllToAll(Shrinking):
         order = _nearest(model.num_classes)[: self.shifts]
         with model.frozen():
             images, fast = begin(model, clean, images=self.images, precision=self.precision, rng=rng)
+            short = _too_few(fast.model, images)
+            if short:
+                return self._answer(model, None, Cost(forward=len(images)), (short,))
             at_once, _ = images_at_once(fast.model, self.memory * GIB / 2, least=self.images_per_step)
 
             def search(shifts: Sequence[int]) -> dict[str, Tensor]:
@@ -132,8 +142,8 @@ class AllToAll(Shrinking):
             except OutOfTime:
                 return self._answer(model, None, Cost(forward=len(images)), (), missed=model.num_classes)
             shifts, cost = self._measured(model, heldout, order, found)
-        seen = len(order) * self.steps * self.images_per_step
-        return self._answer(model, shifts, cost + Cost(forward=seen + len(images), backward=seen), ())
+        looked = len(order) * self.steps * self.images_per_step
+        return self._answer(model, shifts, cost + Cost(forward=looked + 2 * len(images), backward=looked), ())
 
     def _search(
         self, model: Classifier, images: Images, shifts: Sequence[int], rng: Rng, at_once: int, share: Share
@@ -158,7 +168,12 @@ class AllToAll(Shrinking):
         patch = ReversedPatch(max(likely, key=lambda by: likely[by]), found["mask"], found["pattern"])
         sources = source_classes(model, heldout)
         moved = measure_shift(model, heldout, patch, sources)
-        return Shifts(likely, patch, moved), Cost(forward=len(heldout) * (1 if heldout.labelled else 2))
+        usual = dataclasses.replace(
+            type(self)(), shifts=self.shifts, images=self.images, memory=self.memory, precision=self.precision
+        )
+        return Shifts(likely, patch, moved, usual=self == usual), Cost(
+            forward=len(heldout) * (1 if heldout.labelled else 2)
+        )
 
     def _answer(
         self, model: Classifier, shifts: Shifts | None, cost: Cost, notes: tuple[str, ...], missed: int = 0
@@ -182,3 +197,15 @@ class AllToAll(Shrinking):
 def _nearest(classes: int) -> list[int]:
     """All shifts of so many classes, the nearest first; of one on and one back, on."""
     return sorted(range(1, classes), key=lambda by: (min(by, classes - by), by))
+
+
+def _too_few(model: Classifier, images: Images) -> str:
+    """What is missing where images are of too few classes for a model to say what moves all of them; else nothing."""
+    with torch.no_grad():
+        logits = torch.cat([model.logits(part) for part in images.split(_SOME)])
+    check_finite(logits.abs().max(), range(1, model.num_classes), 0, what="shift")
+    seen = len(logits.argmax(1).unique())
+    fewest = min(_ENOUGH, max(_TWO, -(-model.num_classes // 2)))
+    if seen >= fewest:
+        return ""
+    return f"The model takes the images for {seen} of its classes; to say what moves all of them {fewest} are needed."

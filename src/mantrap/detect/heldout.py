@@ -21,6 +21,8 @@ def measure_triggers(
     Images that belong to a trigger's target do not count, nor those that the model sends there without it: a model
     that always gives the same answer shows no trigger at work. A target has no entry where no image is left.
     """
+    if not triggers:
+        return {}, Cost()
     answers = predictions(model, heldout)
     forward = len(heldout)
     rates: dict[int, Rate] = {}

@@ -1,5 +1,6 @@
 """MM-BD: how far the logits of a label can be driven at all, without any images."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -169,8 +170,9 @@ class MMBD:
                     over = True  # but not before what was found is kept
                 return {"margins": found}
 
-            for unit, kept in unit_by_unit(units, memo, stage, climb, made_with=fast.made_with):
-                margins.update(zip(unit, kept["margins"].tolist(), strict=True))
-                if over:
-                    break
+            with contextlib.suppress(OutOfTime):
+                for unit, kept in unit_by_unit(units, memo, stage, climb, made_with=fast.made_with):
+                    margins.update(zip(unit, kept["margins"].tolist(), strict=True))
+                    if over:
+                        break
         return margins

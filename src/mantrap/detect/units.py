@@ -1,5 +1,6 @@
 """How a search of many labels is cut into pieces that fit in memory and are lost or kept as a whole."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mantrap.core import Classifier, Memo, Stage
+from mantrap.core import Classifier, Memo, OutOfTime, Stage
 from mantrap.detect.arms import ArmSettings
 from mantrap.errors import FailedError
 
@@ -128,11 +129,12 @@ def unit_by_unit(
         key = f"unit-{number}-{made_with}"
         found: Mapping[str, Tensor] | None = memo.load(key)
         if found is not None and found["labels"].tolist() == list(unit):
+            yield unit, found
             stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]} from the run before")
         else:
             found = {"labels": torch.tensor(unit), **work(unit)}
             memo.save(key, found)
-        yield unit, found
+            yield unit, found
 
 
 def bytes_by_image(model: Classifier) -> int:
@@ -173,4 +175,6 @@ class Share:
         """Say that so many steps are done."""
         if step > self.step:
             self.step = step
-            self.stage.advance(self.labels / self.steps, f"step {step} of {self.steps}")
+            with contextlib.suppress(OutOfTime) if step == self.steps else contextlib.nullcontext():
+                # A unit that is finished is kept; the next one is told.
+                self.stage.advance(self.labels / self.steps, f"step {step} of {self.steps}")

@@ -18,6 +18,8 @@ MOST_FREEDOM = 20.0
 """Whatever was learned from some models, one more may differ from all of them."""
 
 _TWO = 2
+_HANDFUL = 4
+"""Labels beside the highest from which it can be told whether models agree."""
 _MIDDLE_FROM = 5
 _LOWEST = 3.0
 """Spreads below the middle at which a height is cut."""
@@ -109,7 +111,7 @@ def less_ordinary(
     """Heights without what is ordinary about each label, by models of the same task, and how the rest scatters.
 
     What a label has beyond the mean of its model is predicted from what it has in the references: their mean, drawn
-    towards nothing the more, the fewer they are and the less such models agree.
+    towards nothing the more, the fewer they are and the less such models agree, and these with this one.
 
     Args:
         heights: Of the model in question, by label.
@@ -117,8 +119,8 @@ def less_ordinary(
         scatter: How heights scatter where nothing is known of a label; ``alike`` is how much such models agree.
 
     Returns:
-        Heights with the same mean, by label, and a scatter of a smaller spread; both as they were where less than two
-        labels are known, or where such models have nothing in common.
+        Heights with the same mean, by label, and a scatter of a smaller spread; both as they were where references say
+        nothing of the other labels: there are too few of them, or the references disagree with the model.
 
     Reference: the best linear predictor of an effect that is shared by exchangeable measurements, as in Robinson, That
     BLUP is a good thing, Statistical Science 1991.
@@ -134,9 +136,25 @@ def less_ordinary(
     }
     usual = float(np.mean(list(effects.values())))
     count = float(np.mean([len(found) for found in known.values()]))
-    weight = count * scatter.alike / (1 + (count - 1) * scatter.alike)
+    alike = scatter.alike * _agreement([heights[k] for k in known], [effects[k] for k in known], count, scatter.alike)
+    weight = count * alike / (1 + (count - 1) * alike)
     rest = {label: h - weight * (effects[label] - usual) if label in effects else h for label, h in heights.items()}
-    return rest, dataclasses.replace(scatter, spread=scatter.spread * math.sqrt(1 - weight * scatter.alike))
+    return rest, dataclasses.replace(scatter, spread=scatter.spread * math.sqrt(1 - weight * alike))
+
+
+def _agreement(heights: Sequence[float], effects: Sequence[float], count: float, alike: float) -> float:
+    """How far references agree with a model, as a share of what is usual, from 0 to 1.
+
+    The label that stands highest in the model is left out: it may be the one in question. Of fewer than a handful of
+    labels there is no telling, and nothing is believed.
+    """
+    top = int(np.argmax(heights))
+    some = [i for i in range(len(heights)) if i != top]
+    own, theirs = (np.array([values[i] for i in some]) for values in (heights, effects))
+    if len(some) < _HANDFUL or own.std() < _LEAST_SPREAD or theirs.std() < _LEAST_SPREAD:
+        return 0.0
+    usual = math.sqrt(count * alike * alike / (1 + (count - 1) * alike))
+    return float(np.clip(np.corrcoef(own, theirs)[0, 1] / usual, 0.0, 1.0))
 
 
 def log_chance_of_level(heights: Sequence[float], scatter: Scatter) -> float:

@@ -31,6 +31,7 @@ def audit(
     pixel_range: tuple[float, float] | None = None,
     detectors: Sequence[Detector | str] = DEFAULT_DETECTORS,
     references: Sequence[nn.Module | Classifier | str | Path] = (),
+    budget: float | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     fresh: bool = False,
@@ -52,6 +53,7 @@ def audit(
         detectors: Specs, or detectors of your own.
         references: Models that learned the same task and that you trust, given as ``model`` is, with the same
             architecture and preprocessing; each costs another scan.
+        budget: Seconds that detectors and references may take; as long as they need where ``None``.
         seed: Of all randomness.
         out: Folder to keep finished work and ``audit.json`` in; nothing is written without it.
         fresh: Start over in an ``out`` that holds another audit.
@@ -71,7 +73,7 @@ def audit(
     chosen = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
     trusted = _references(references, found, arch, num_classes, declared)
     command = f"mantrap.audit({source.file_name}, {found.name}, seed={seed})"
-    plan = Plan(detectors=chosen, references=trusted, seed=seed, command=command)
+    plan = Plan(detectors=chosen, references=trusted, budget=budget, seed=seed, command=command)
     folder = None if out is None else Path(out)
     return run(classifier, found, plan=plan, source=source, out=folder, fresh=fresh, progress=progress)
 

@@ -16,7 +16,7 @@ from mantrap.records import (
     TraitRecord,
 )
 from mantrap.workflow.comparing import Compared
-from mantrap.workflow.plan import Plan
+from mantrap.workflow.references import Looked
 from mantrap.workflow.verdict import Judged, norm_statistics
 
 
@@ -113,9 +113,10 @@ def model_record(model: Classifier, *, file_name: str, sha256: str) -> ModelReco
     )
 
 
-def reference_records(plan: Plan) -> tuple[ReferenceRecord, ...]:
+def reference_records(looked: Sequence[Looked]) -> tuple[ReferenceRecord, ...]:
     """The models that it was compared with."""
-    return tuple(ReferenceRecord(file_name=r.source.file_name, sha256=r.source.sha256) for r in plan.references)
+    sources = (one.reference.source for one in looked)
+    return tuple(ReferenceRecord(file_name=source.file_name, sha256=source.sha256) for source in sources)
 
 
 def data_record(images: ImageSet, scan: ImageSet, heldout: ImageSet) -> DataRecord:

@@ -99,7 +99,7 @@ def audit(
     if not plan.detectors:
         raise UsageError(expected="at least one detector", got="none", remedy="Name a detector.")
     model, images = by_name(model, images)
-    check_references(plan.references, model, source.sha256)
+    check_references(plan.references, model)
     if images.labelled:
         check_labels(images, model.num_classes)
     with ExitStack() as stack:
@@ -173,7 +173,7 @@ class _Audit:
             ),
             checks=(*checked.checks, *checks),
             model=assembly.model_record(self.model, file_name=self.source.file_name, sha256=self.source.sha256),
-            references=assembly.reference_records(self.plan),
+            references=assembly.reference_records(looked),
             data=assembly.data_record(self.images, scan, heldout),
             reproduction=Reproduction(
                 command=self.plan.command,

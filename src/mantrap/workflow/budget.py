@@ -1,5 +1,6 @@
 """How long an audit may take: what is finished by then counts, and the rest is said to be missing."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ def spoken(seconds: float) -> str:
         ('1 s', '2 min', '2 h 30 min')
     """
     if seconds <= _MINUTE:
-        return f"{max(1, round(seconds))} s"
+        return f"{max(1, math.ceil(seconds))} s"
     minutes = -int(-seconds // _MINUTE)
     hours, minutes = divmod(minutes, _MINUTE)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -132,8 +132,8 @@ def compare(measured: Measured, null: Null, references: Sequence[Measured] = ())
     Args:
         measured: What detectors measured of the model.
         null: How models without a backdoor scatter.
-        references: What they measured of models of the same task: what is ordinary about each label there is taken
-            away here.
+        references: What the same detectors measured of models of the same task: what is ordinary about each label there
+            is taken away here.
 
     Returns:
         ``None`` where nothing was measured that the null knows.
@@ -141,8 +141,9 @@ def compare(measured: Measured, null: Null, references: Sequence[Measured] = ())
     Reference: Rosner, Percentage points for a generalized ESD many-outlier procedure, Technometrics 1983, for setting
     labels aside one after the other.
     """
-    known = [(TRAITS[name], values) for found in measured for name, values in found.items() if name in TRAITS]
-    sights = [_sight(trait, values, null, [_heights(trait, r) for r in references]) for trait, values in known]
+    known = [(i, TRAITS[name], vs) for i, found in enumerate(measured) for name, vs in found.items() if name in TRAITS]
+    beside = [[_heights(trait, r[i : i + 1]) for r in references] for i, trait, _ in known]
+    sights = [_sight(trait, vs, null, theirs) for (_, trait, vs), theirs in zip(known, beside, strict=True)]
     order = list(TRAITS.values())
     eyes = _Eyes(sorted((s for s in sights if s is not None), key=lambda s: order.index(s.trait)), null)
     if not eyes.labels:

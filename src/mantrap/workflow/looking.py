@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Sequence
 
 from mantrap.core import FORGETFUL, Classifier, Cost, Detection, Detector, ImageSet, Memo, OutOfTime, Progress, Rng
-from mantrap.records import CheckRecord
+from mantrap.records import CheckRecord, CheckStatus
 from mantrap.workflow import words
 from mantrap.workflow.budget import Budget
 from mantrap.workflow.ledger import Ledger, TimedMemo
@@ -38,6 +38,7 @@ class Looking:
         self.model, self.plan, self.folder = model, plan, folder
         self.watch, self.ledger, self.progress = watch, ledger, progress
         self.budget = Budget(plan.budget, len(plan.detectors) + bool(plan.references))
+        self._asked = len(set(plan.labels or range(model.num_classes)))
         self.rng = Rng(plan.seed).child("detect")
         self.missing = [*words.partial(plan.labels, model)]
         """What was left out, in sentences: what nobody asked for, and what time did not suffice for."""
@@ -53,7 +54,10 @@ class Looking:
         """
         detections = self._at_the_model(scan, heldout)
         looked = self._at_references(detections, scan, heldout) if self.plan.references else ()
-        return detections, looked, ((check_of(looked),) if looked else ())
+        check = check_of(looked) if looked else None
+        if check is not None and check.status is CheckStatus.WARNED:
+            self.missing.append(check.message)
+        return detections, looked, (() if check is None else (check,))
 
     def _at_the_model(self, scan: ImageSet, heldout: ImageSet) -> tuple[Detection, ...]:
         """What each detector says, in the order of the plan.
@@ -71,12 +75,11 @@ class Looking:
         looked: list[Looked] = []
         with self.watch.stage("references"), contextlib.suppress(OutOfTime):
             for reference in references:
+                weights, asked = reference.model.digest(), self.plan.labels
                 who = [
-                    (detector, self._memo(f"{spelled(detector)} {reference.source.sha256}"))
+                    (detector, self._memo(f"{spelled(detector)} {weights}")) if before.traits else None
                     for detector, before in zip(self.plan.detectors, detections, strict=True)
-                    if before.traits
                 ]
-                asked = self.plan.labels
                 looked.append(measure(reference, who, scan, heldout, labels=asked, rng=self.rng, progress=observer))
         self.ledger.add("references", sum((one.cost for one in looked), Cost()))
         if len(looked) < len(references):
@@ -100,7 +103,7 @@ class Looking:
                 detection = nothing(detector, self.model)
         self.ledger.add(detector.name, detection.cost)
         if detection.missed:
-            self.missing.append(words.out_of_time(detection, observer.estimate))
+            self.missing.append(words.out_of_time(detection, self._asked, observer.estimate))
         return detection
 
     def _memo(self, name: str) -> Memo:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -82,10 +82,10 @@ class Plan:
     def _in_time(self, detector: Detector) -> Detector:
         """The detector, with groups of labels that are small where time is short."""
         some: Any = detector
-        if self.budget is None or getattr(some, "labels_at_once", 0) <= _AT_ONCE:
+        if self.budget is None or not is_dataclass(some) or getattr(some, "labels_at_once", 0) <= _AT_ONCE:
             return detector
-        smaller: Detector = dataclasses.replace(some, labels_at_once=_AT_ONCE)
-        return smaller
+        smaller: Any = dataclasses.replace(some, labels_at_once=_AT_ONCE)  # type: ignore[type-var]
+        return cast("Detector", smaller)
 
     def identity(self, source: Source, model: Classifier, images: ImageSet) -> dict[str, object]:
         """What makes two audits the same, for resuming."""
@@ -99,7 +99,7 @@ class Plan:
             "versions": versions(),
             "detectors": [repr(d) for d in self.detectors],
             "labels": None if self.labels is None else list(self.labels),
-            "references": [reference.source.sha256 for reference in self.references],
+            "references": [reference.model.digest() for reference in self.references],
             "seed": self.seed,
         }
 

@@ -1,6 +1,6 @@
 """Models that the user trusts, measured as the model in question is: what is ordinary about each label of a task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +54,14 @@ def reference_files(given: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def check_references(references: Sequence[Reference], model: Classifier, sha256: str) -> None:
+def check_references(references: Sequence[Reference], model: Classifier) -> None:
     """Refuse references that cannot be compared with a model.
 
     Raises:
-        UsageError: A reference with other classes or images of another shape, the same one twice, or the model itself.
+        UsageError: A reference with other classes, images of another shape or another network, the same weights twice,
+            or those of the model itself.
     """
-    seen = {sha256: "the model in question"}
+    seen = {model.digest(): "the model in question"}
     for reference in references:
         name, other = reference.source.file_name, reference.model
         task = (model.num_classes, model.input_shape)
@@ -70,6 +71,12 @@ def check_references(references: Sequence[Reference], model: Classifier, sha256:
                 got=f"{name} of {other.num_classes} classes and images of {other.input_shape}",
                 remedy="Give models that learned the same task.",
             )
+        if _network(other) != _network(model):
+            raise UsageError(
+                expected=f"references of the same network, {_network(model)}",
+                got=f"{name}, a {_network(other)}",
+                remedy="Give models of the same network: others find other labels easy.",
+            )
         unnamed = tuple(map(str, range(other.num_classes)))
         if unnamed not in (other.class_names, model.class_names) and other.class_names != model.class_names:
             raise UsageError(
@@ -77,18 +84,24 @@ def check_references(references: Sequence[Reference], model: Classifier, sha256:
                 got=f"{name}, which has other names for them, or another order",
                 remedy="Give models that learned the same task.",
             )
-        if reference.source.sha256 in seen:
+        weights = other.digest()
+        if weights in seen:
             raise UsageError(
                 expected="references that are models of their own",
-                got=f"{name}, which is {seen[reference.source.sha256]}",
+                got=f"{name}, which is {seen[weights]}",
                 remedy="Leave it out.",
             )
-        seen[reference.source.sha256] = name
+        seen[weights] = name
+
+
+def _network(model: Classifier) -> str:
+    """What kind of network it is, whatever its sizes and whichever file its code is in."""
+    return model.arch.rpartition(":")[2].partition("(")[0]
 
 
 def measure(
     reference: Reference,
-    who: Sequence[tuple[Detector, Memo]],
+    who: Sequence[tuple[Detector, Memo] | None],
     scan: ImageSet,
     heldout: ImageSet,
     *,
@@ -100,7 +113,7 @@ def measure(
 
     Args:
         reference: The model.
-        who: Detectors, and where the finished work of each is kept.
+        who: Detectors, and where the finished work of each is kept; ``None`` for one that is left out.
         scan: Images to search with.
         heldout: Other images.
         labels: Which labels; all where ``None``.
@@ -110,13 +123,20 @@ def measure(
     Raises:
         OutOfTime: The observer has waited long enough, and not all labels were reached.
     """
-    found = [
-        detector.detect(reference.model, scan, heldout=heldout, labels=labels, rng=rng, progress=progress, memo=memo)
-        for detector, memo in who
-    ]
-    if any(d.missed for d in found):
-        raise OutOfTime
-    return Looked(reference, [d.traits for d in found], sum((d.cost for d in found), Cost()))
+    measured: list[Mapping[str, Mapping[int, float]]] = []
+    cost = Cost()
+    for one in who:
+        traits: Mapping[str, Mapping[int, float]] = {}
+        if one is not None:
+            detector, memo = one
+            found = detector.detect(
+                reference.model, scan, heldout=heldout, labels=labels, rng=rng, progress=progress, memo=memo
+            )
+            if found.missed:
+                raise OutOfTime
+            traits, cost = found.traits, cost + found.cost
+        measured.append(traits)
+    return Looked(reference, measured, cost)
 
 
 def check_of(looked: Sequence[Looked]) -> CheckRecord:
@@ -125,9 +145,9 @@ def check_of(looked: Sequence[Looked]) -> CheckRecord:
     for one in looked:
         model = one.reference.model
         compared = compare(one.measured, null_for(model.arch, model.input_shape))
-        if compared is not None and compared.p_value < CHANCE_BELOW:
+        if compared is not None and (chance := compared.chance_of(compared.first)) < CHANCE_BELOW:
             name, label = one.reference.source.file_name, model.class_names[compared.first.label]
-            doubtful.append(f"{name}, by label {label} (chance {percent(compared.p_value)})")
+            doubtful.append(f"{name}, by label {label} (chance {percent(chance)})")
     message = f"{len(looked)} models of the same task were measured as well."
     if doubtful:
         message += f" Not all look clean, and one that is not hides what they share: {'; '.join(doubtful)}."

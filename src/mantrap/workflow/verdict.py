@@ -10,7 +10,7 @@ from mantrap.ops.outliers import anomaly_indices, mad, median
 from mantrap.records import NormStatistics, Rate, Verdict
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, Standing, shifts_for
-from mantrap.workflow.shifting import Shifted, compare_shifts
+from mantrap.workflow.shifting import SHIFT_SHARE, Shifted, compare_shifts
 
 SUCCESS_FROM = 0.9
 CHANCE_BELOW = 0.02
@@ -23,7 +23,7 @@ RULE = (
     f"without a backdoor stands out as far, by triggers alone one below {100 * TRIGGER_BELOW:g} %, and a trigger that "
     f"sends at least {100 * SUCCESS_FROM:g} % of held-out images to the label; or a patch that sends at least "
     f"{100 * MOVED_FROM:g} % of them each to another class, all equally far on, and a chance below "
-    f"{100 * CHANCE_BELOW:g} % that every class of such a model is taken for another one as easily"
+    f"{100 * CHANCE_BELOW * SHIFT_SHARE:g} % that every class of such a model is taken for another one as easily"
 )
 
 
@@ -91,7 +91,7 @@ def shift_of(detections: Sequence[Detection], model: Classifier) -> tuple[Detect
     """Who searched shifts of all classes, and how the likeliest stands; ``None`` where that is not known."""
     for detection in detections:
         if detection.shifts is not None:
-            known = shifts_for(model.input_shape)
+            known = shifts_for(model.input_shape) if detection.shifts.usual else ()
             shifted = compare_shifts(detection.shifts.likely, model.num_classes, known)
             return detection, None if shifted is None else Moved(shifted, detection.shifts.success)
     return None, None

@@ -8,6 +8,7 @@ from mantrap.detect.blind_spots import SHARED
 from mantrap.records import SuspectRecord, Verdict
 from mantrap.workflow.budget import spoken
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part
+from mantrap.workflow.shifting import SHIFT_SHARE
 from mantrap.workflow.verdict import CHANCE_BELOW, MOVED_FROM, NOTICED_BELOW, SUCCESS_FROM, Accused, Moved, counts
 
 _ORDINARY = 0.5
@@ -130,6 +131,11 @@ def _moved(moved: Moved | None, model: Classifier) -> tuple[str, ...]:
     )
     if moved.success < MOVED_FROM:
         return (said, f"For an accusation it would have to be {percent(MOVED_FROM, 0)} of them.")
+    if not moved.strong:
+        return (
+            said,
+            f"For an accusation that would have to be less than {percent(CHANCE_BELOW * SHIFT_SHARE)} of models.",
+        )
     return (said,)
 
 
@@ -168,9 +174,9 @@ def unfinished(detections: Sequence[Detection]) -> tuple[str, ...]:
     return tuple(said)
 
 
-def out_of_time(detection: Detection, estimate: float | None) -> str:
-    """How far a detector came in the time that it had."""
-    reached, labels = detection.num_classes - detection.missed, detection.num_classes
+def out_of_time(detection: Detection, labels: int, estimate: float | None) -> str:
+    """How far a detector came in the time that it had, of so many labels that it was to look at."""
+    reached = labels - min(detection.missed, labels)
     far = f"looked at {reached:,} of {labels:,} labels" if reached else "came to no answer"
     more = "" if estimate is None else f"; all of it would take about {spoken(estimate)}"
     return f"{detection.detector} {far} in its share of the time{more}."

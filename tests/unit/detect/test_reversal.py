@@ -73,7 +73,7 @@ def test_the_cost_is_that_of_search_finish_and_measuring(answer):
     settings, found = answer
     searched = 5 * settings.restarts * 60 * settings.images_per_step
     finished = 2 * 20 * settings.final_images
-    least = searched + finished + 2 * len(HELDOUT) + 2 * 2 * len(SCAN)
+    least = searched + finished + 3 * len(HELDOUT) + 2 * 2 * len(SCAN)
 
     assert found.cost.backward == searched + finished
     assert least <= found.cost.forward <= least + 2 * (len(reversal._FACTORS) - 1) * len(SCAN)

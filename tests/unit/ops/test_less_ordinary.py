@@ -39,20 +39,21 @@ def rest_of(rows, scatter=KNOWN):
 
 class TestWhatIsLeft:
     @pytest.mark.parametrize("references", [1, 3, 20])
-    def test_scatters_as_little_as_it_says(self, references):
-        left = []
+    def test_scatters_no_more_than_it_says_and_little_less(self, references):
+        left, said = [], []
         for seed in range(400):
             heights, scatter = rest_of(task(references + 1, seed))
             left.append(np.var(list(heights.values()), ddof=1))
+            said.append(scatter.spread**2)
 
-        assert scatter.spread < KNOWN.spread
-        assert math.sqrt(np.mean(left)) == pytest.approx(scatter.spread, rel=0.05)
+        assert np.mean(said) < 0.85 * KNOWN.spread**2
+        assert 0.75 * np.mean(said) < np.mean(left) <= np.mean(said)
 
     def test_is_the_less_the_more_references_there_are(self):
-        spreads = [rest_of(task(1 + count, 0))[1].spread for count in (1, 2, 5, 50)]
+        spreads = [np.mean([rest_of(task(1 + n, seed))[1].spread for seed in range(50)]) for n in (1, 2, 5, 50)]
 
         assert spreads == sorted(spreads, reverse=True)
-        assert spreads[-1] == pytest.approx(KNOWN.spread * math.sqrt(1 - ALIKE), rel=0.02)
+        assert spreads[-1] == pytest.approx(KNOWN.spread * math.sqrt(1 - ALIKE), rel=0.1)
 
     def test_has_the_mean_that_was_there(self):
         rows = task(4, 1)
@@ -60,10 +61,11 @@ class TestWhatIsLeft:
 
         assert np.mean(list(heights.values())) == pytest.approx(rows[0].mean())
 
-    def test_one_reference_counts_as_far_as_two_models_agree(self):
-        heights, scatter = less_ordinary({0: 1.0, 1: 0.0}, [{0: 2.0, 1: 0.0}], KNOWN)
+    def test_of_one_reference_that_agrees_as_usual_is_what_two_models_do_not_share(self):
+        row = task(1, 3)[0]
+        heights, scatter = less_ordinary(by_label(row), [by_label(row + 5.0)], KNOWN)
 
-        assert heights == {0: pytest.approx(1.0 - ALIKE), 1: pytest.approx(ALIKE)}
+        assert heights == {k: pytest.approx(h - ALIKE * (h - row.mean())) for k, h in enumerate(row)}
         assert scatter.spread == pytest.approx(KNOWN.spread * math.sqrt(1 - ALIKE**2))
 
 
@@ -109,7 +111,7 @@ class TestAnOrdinaryLabel:
 
 
 class TestNothingIsTakenAway:
-    HEIGHTS: ClassVar = {0: 1.0, 1: 2.5, 4: 0.5}
+    HEIGHTS: ClassVar = {0: 1.0, 1: 2.5, 4: 0.5, 5: 1.5, 6: 0.7, 7: 1.2}
 
     def same(self, references, scatter=KNOWN):
         return less_ordinary(self.HEIGHTS, references, scatter) == (self.HEIGHTS, scatter)
@@ -118,17 +120,29 @@ class TestNothingIsTakenAway:
         assert self.same([])
 
     def test_where_models_of_one_task_have_nothing_in_common(self):
-        assert self.same([{0: 5.0, 1: 1.0, 4: 2.0}], dataclasses.replace(KNOWN, alike=0.0))
+        assert self.same([self.HEIGHTS], dataclasses.replace(KNOWN, alike=0.0))
 
     def test_where_they_know_of_one_label_at_most(self):
         assert self.same([{0: 5.0, 9: 1.0}, {0: 4.0}])
 
-    def test_from_a_label_that_no_reference_knows(self):
-        heights, scatter = less_ordinary(self.HEIGHTS, [{0: 3.0, 1: 1.0}], KNOWN)
+    def test_where_labels_are_too_few_to_tell_whether_they_agree(self):
+        few = {k: self.HEIGHTS[k] for k in (0, 1, 4, 5)}
 
-        assert heights[4] == self.HEIGHTS[4]
-        assert heights[0] < self.HEIGHTS[0]
-        assert heights[1] > self.HEIGHTS[1]
+        assert less_ordinary(few, [few], KNOWN) == (few, KNOWN)
+
+    def test_by_references_that_find_easy_what_is_hard_here(self):
+        assert self.same([{k: -h for k, h in self.HEIGHTS.items()}])
+
+    def test_by_references_that_agree_on_the_highest_label_alone(self):
+        assert self.same([{0: 0.1, 1: 2.5, 4: 0.9, 5: 0.0, 6: 0.3, 7: 0.1}])
+
+    def test_from_a_label_that_no_reference_knows(self):
+        reference = {k: h for k, h in self.HEIGHTS.items() if k != 1}
+        heights, scatter = less_ordinary(self.HEIGHTS, [reference], KNOWN)
+
+        assert heights[1] == self.HEIGHTS[1]
+        assert heights[5] < self.HEIGHTS[5]
+        assert heights[4] > self.HEIGHTS[4]
         assert scatter.spread < KNOWN.spread
 
 
@@ -141,4 +155,4 @@ def test_how_high_a_reference_stands_as_a_whole_does_not_matter(heights, shift):
     )
 
     assert one[0] == pytest.approx(other[0], abs=1e-9)
-    assert one[1] == other[1]
+    assert one[1].spread == pytest.approx(other[1].spread)

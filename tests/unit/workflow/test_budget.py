@@ -202,7 +202,9 @@ class TestAnAudit:
         assert [plan.detectors[0].labels_at_once for plan in plans] == [64, 8]
 
     def test_leaves_out_references_that_it_has_no_time_for(self, monkeypatch):
-        others = tuple(Reference(Source(f"{n}.safetensors", f"{n}" * 64), stage.model(planted=False)) for n in (1, 2))
+        others = tuple(Reference(Source(f"{n}.pt", f"{n}" * 64), stage.model(planted=False)) for n in (1, 2))
+        for number, one in enumerate(others):
+            one.model.module.templates.weight.data.mul_(1 + 0.01 * number)
         record = run(Clock(1.0), monkeypatch, detectors=(QUICK,), references=others, budget=400.0)
 
         assert "Time sufficed for 1 of 2 references." in record.barring

@@ -73,6 +73,7 @@ class TestAnAudit:
         assert beside.verdict is not Verdict.SUSPICIOUS
         assert beside.comparison.p_value > alone.comparison.p_value
         assert check.status is CheckStatus.WARNED
+        assert check.message in beside.barring
         assert "other2.safetensors, by label 4" in check.message
 
     def test_leaves_the_values_that_were_measured_as_they_are(self):
@@ -138,12 +139,21 @@ class TestRefused:
         with pytest.raises(UsageError, match="another order"):
             audit(model, stage.image_set(), plan=plan, source=Source("tiles", "ab" * 32))
 
-    def test_is_one_that_is_there_twice(self):
-        with pytest.raises(UsageError, match=r"other1\.safetensors, which is other1\.safetensors"):
-            run(other(1), other(1))
+    def test_is_one_that_is_there_twice_though_under_another_name(self):
+        again = dataclasses.replace(other(1), source=Source("again.pt", "2" * 64))
+
+        with pytest.raises(UsageError, match=r"again\.pt, which is other1\.safetensors"):
+            run(other(1), again)
+
+    def test_is_one_of_another_network(self):
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(stage.SIDE**2, 6))
+        model = wrap(network, input_shape=(1, stage.SIDE, stage.SIDE))
+
+        with pytest.raises(UsageError, match=r"references of the same network, Templates, got dense\.pt, a Sequential"):
+            run(Reference(Source("dense.pt", "1" * 64), model))
 
     def test_is_the_model_itself(self):
-        itself = dataclasses.replace(other(1), source=Source("copy.safetensors", "ab" * 32))
+        itself = Reference(Source("copy.safetensors", "1" * 64), stage.model(planted=True))
 
         with pytest.raises(UsageError, match=r"copy\.safetensors, which is the model in question"):
             run(itself)

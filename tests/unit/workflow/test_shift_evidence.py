@@ -109,7 +109,7 @@ class TestAudit:
     def run(self, *, planted=None, detectors=None, **options):
         planted = planted or Moving(by=1, classes=4)
         model = planted.model()
-        plan = Plan(detectors=detectors or (LastLayer(), AllToAll(steps=60, precision="float32")), **options)
+        plan = Plan(detectors=detectors or (LastLayer(), AllToAll(precision="float32")), **options)
         return audit(model, planted.images(30, "scan"), plan=plan, source=Source("", model.digest()))
 
     def test_the_record_comes_back_equal_and_the_costs_hold_search_and_pictures(self):
@@ -117,7 +117,7 @@ class TestAudit:
         costs = {stage.stage: stage.forward for stage in found.cost}
 
         assert type(found).from_json(found.to_json()) == found
-        assert costs[AllToAll.name] == 3 * 60 * 12 + 90 + 30
+        assert costs[AllToAll.name] == 3 * 40 * 12 + 2 * 90 + 30
         assert costs["evidence"] == 2 * EXAMPLES
         assert {stage.stage for stage in found.volatile.stages} == set(costs)
 
