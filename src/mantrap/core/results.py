@@ -140,12 +140,12 @@ class Detection:
 
     detector: str
     num_classes: int
-    labels: tuple[LabelFinding, ...]
-    triggers: tuple[ReversedTrigger, ...]
-    suspects: tuple[int, ...]
-    score: float | None
-    indices: dict[int, float]
-    cost: Cost
+    labels: tuple[LabelFinding, ...] = ()
+    triggers: tuple[ReversedTrigger, ...] = ()
+    suspects: tuple[int, ...] = ()
+    score: float | None = None
+    indices: dict[int, float] = field(default_factory=dict)
+    cost: Cost = Cost()
     notes: tuple[str, ...] = ()
     blind_spots: tuple[str, ...] = ()
     extra: dict[str, Tensor] = field(default_factory=dict)

@@ -181,11 +181,6 @@ class AllToAll(Shrinking):
         return Detection(
             detector=str(spec_of(self)),
             num_classes=model.num_classes,
-            labels=(),
-            triggers=(),
-            suspects=(),
-            score=None,
-            indices={},
             cost=cost,
             notes=notes,
             blind_spots=_BLIND if shifts else (EACH_TO_ANOTHER, *_BLIND),

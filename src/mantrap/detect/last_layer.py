@@ -75,11 +75,6 @@ class LastLayer:
         return Detection(
             detector=str(spec_of(self)),
             num_classes=model.num_classes,
-            labels=(),
-            triggers=(),
-            suspects=(),
-            score=None,
-            indices={},
             cost=Cost(forward=1),
             notes=() if traits else (none,),
             blind_spots=(*NOT_ALL_TO_ONE, SPREAD, CHANGING, EVERY_LABEL),

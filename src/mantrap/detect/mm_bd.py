@@ -124,8 +124,6 @@ class MMBD:
         return Detection(
             detector=str(spec_of(self)),
             num_classes=model.num_classes,
-            labels=(),
-            triggers=(),
             suspects=(max(reached, key=lambda t: reached[t]),) if infected else (),
             score=None if p_value is None else -math.log10(max(p_value, 1e-300)),
             indices=indices,

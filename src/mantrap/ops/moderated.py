@@ -17,7 +17,6 @@ FEWEST_MODELS = 3
 MOST_FREEDOM = 20.0
 """Whatever was learned from some models, one more may differ from all of them."""
 
-_TWO = 2
 _HANDFUL = 4
 """Labels beside the highest from which it can be told whether models agree."""
 _MIDDLE_FROM = 5
@@ -127,7 +126,7 @@ def less_ordinary(
     """
     known = {label: [r[label] for r in references if label in r] for label in heights}
     known = {label: found for label, found in known.items() if found}
-    if len(known) < _TWO or scatter.alike <= 0:
+    if len(known) <= _HANDFUL or scatter.alike <= 0:
         return dict(heights), scatter
     centres = [float(np.mean([r[label] for label in known if label in r] or [0.0])) for r in references]
     effects = {
@@ -145,13 +144,12 @@ def less_ordinary(
 def _agreement(heights: Sequence[float], effects: Sequence[float], count: float, alike: float) -> float:
     """How far references agree with a model, as a share of what is usual, from 0 to 1.
 
-    The label that stands highest in the model is left out: it may be the one in question. Of fewer than a handful of
-    labels there is no telling, and nothing is believed.
+    The label that stands highest in the model is left out: it may be the one in question.
     """
     top = int(np.argmax(heights))
     some = [i for i in range(len(heights)) if i != top]
     own, theirs = (np.array([values[i] for i in some]) for values in (heights, effects))
-    if len(some) < _HANDFUL or own.std() < _LEAST_SPREAD or theirs.std() < _LEAST_SPREAD:
+    if own.std() < _LEAST_SPREAD or theirs.std() < _LEAST_SPREAD:
         return 0.0
     usual = math.sqrt(count * alike * alike / (1 + (count - 1) * alike))
     return float(np.clip(np.corrcoef(own, theirs)[0, 1] / usual, 0.0, 1.0))

@@ -72,7 +72,9 @@ def audit(
     classifier, source = _classifier(model, found, arch, num_classes, declared)
     chosen = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
     trusted = _references(references, found, arch, num_classes, declared)
-    command = f"mantrap.audit({source.file_name}, {found.name}, seed={seed})"
+    beside = f"references={[r.source.file_name for r in trusted]}, " if trusted else ""
+    beside += "" if budget is None else f"budget={budget:g}, "
+    command = f"mantrap.audit({source.file_name}, {found.name}, {beside}seed={seed})"
     plan = Plan(detectors=chosen, references=trusted, budget=budget, seed=seed, command=command)
     folder = None if out is None else Path(out)
     return run(classifier, found, plan=plan, source=source, out=folder, fresh=fresh, progress=progress)

@@ -16,6 +16,7 @@ from mantrap.records import (
     TraitRecord,
 )
 from mantrap.workflow.comparing import Compared
+from mantrap.workflow.plan import Plan, spelled
 from mantrap.workflow.references import Looked
 from mantrap.workflow.verdict import Judged, norm_statistics
 
@@ -75,11 +76,11 @@ def detection_record(
     )
 
 
-def coverage_record(detectors: Sequence[str], labels: Sequence[int] | None, rule: str) -> CoverageRecord | None:
-    """What audits with these detectors, of all labels and by this rule, found; ``None`` where nobody measured it."""
+def coverage_record(plan: Plan, rule: str) -> CoverageRecord | None:
+    """What audits of such a plan found by this rule; ``None`` where nobody measured it."""
     known = known_coverage()
-    same = known.rule == rule and sorted(known.detectors) == sorted(detectors) and labels is None
-    return known if same else None
+    same = known.rule == rule and sorted(known.detectors) == sorted(map(spelled, plan.detectors))
+    return known if same and plan.labels is None and not plan.references else None
 
 
 def comparison_record(model: Classifier, compared: Compared | None) -> ComparisonRecord | None:

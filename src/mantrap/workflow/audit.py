@@ -163,7 +163,7 @@ class _Audit:
             barring=barred,
             blind_spots=words.blind_spots(detections, self.plan.labels),
             comparison=assembly.comparison_record(self.model, compared),
-            coverage=assembly.coverage_record([d.detector for d in detections], self.plan.labels, RULE),
+            coverage=assembly.coverage_record(self.plan, RULE),
             suspects=suspects,
             shift=self._shift(shifted, moved, heldout),
             labels=assembly.label_records(self.model, detections[first], judged[first]),

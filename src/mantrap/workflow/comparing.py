@@ -115,6 +115,11 @@ def _known_size(shape: tuple[int, int, int]) -> bool:
     return min(shape[1:]) >= _SMALLEST_SIDE and max(shape[1:]) <= _LARGEST_SIDE
 
 
+def models_of(count: int) -> str:
+    """So many models, in words."""
+    return f"{count} model{'' if count == 1 else 's'}"
+
+
 Measured: TypeAlias = Sequence[Mapping[str, Mapping[int, float]]]
 """For each detector its traits, by name and label."""
 
@@ -165,7 +170,7 @@ def compare(measured: Measured, null: Null, references: Sequence[Measured] = ())
     found += eyes.look([*rest, aside[-1]])
     unique = {s.label: s for s in reversed(found)}
     standings = sorted(unique.values(), key=lambda s: (s.log_chance, s.label))
-    models = f"{len(references)} models of the same task, and with " if references else ""
+    models = f"{models_of(len(references))} of the same task, and with " if references else ""
     return Compared(tuple(standings), len(rest) + 1, looks, eyes.log_level(), models + null.learned_from)
 
 

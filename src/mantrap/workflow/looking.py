@@ -116,12 +116,6 @@ def nothing(detector: Detector, model: Classifier) -> Detection:
     return Detection(
         detector=spelled(detector),
         num_classes=model.num_classes,
-        labels=(),
-        triggers=(),
-        suspects=(),
-        score=None,
-        indices={},
-        cost=Cost(),
         blind_spots=("Everything that this detector looks for: its time was over too soon.",),
         missed=model.num_classes,
     )

@@ -8,7 +8,7 @@ from mantrap.core import Classifier, Cost, Detector, ImageSet, Memo, OutOfTime, 
 from mantrap.errors import MissingDataError, UsageError
 from mantrap.models.cards import marked_backdoored
 from mantrap.records import CheckRecord, CheckStatus
-from mantrap.workflow.comparing import Measured, compare, null_for
+from mantrap.workflow.comparing import Measured, compare, models_of, null_for
 from mantrap.workflow.plan import Reference
 from mantrap.workflow.verdict import CHANCE_BELOW
 from mantrap.workflow.words import percent
@@ -148,7 +148,7 @@ def check_of(looked: Sequence[Looked]) -> CheckRecord:
         if compared is not None and (chance := compared.chance_of(compared.first)) < CHANCE_BELOW:
             name, label = one.reference.source.file_name, model.class_names[compared.first.label]
             doubtful.append(f"{name}, by label {label} (chance {percent(chance)})")
-    message = f"{len(looked)} models of the same task were measured as well."
+    message = f"Beside it {models_of(len(looked))} of the same task {'was' if len(looked) == 1 else 'were'} measured."
     if doubtful:
         message += f" Not all look clean, and one that is not hides what they share: {'; '.join(doubtful)}."
     return CheckRecord(

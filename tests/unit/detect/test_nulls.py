@@ -4,9 +4,11 @@ import math
 
 import pytest
 
-from mantrap.detect import AllToAll
-from mantrap.detect.nulls import known_nulls
+from mantrap.core import spec_of
+from mantrap.detect import DEFAULT_DETECTORS, DETECTORS, AllToAll
+from mantrap.detect.nulls import known_coverage, known_nulls
 from mantrap.records.traits import TRAITS
+from mantrap.workflow.verdict import RULE
 
 NULLS = known_nulls().nulls
 
@@ -69,3 +71,12 @@ def test_how_shifts_scatter_can_be_reckoned_with(row):
     assert 0 < row.between < 1
     assert row.models >= 3
     assert row.shifts == AllToAll().shifts  # what an audit looks at is what was looked at there
+
+
+def test_what_audits_find_was_measured_with_the_detectors_and_the_rule_of_today():
+    known = known_coverage()
+
+    assert known.rule == RULE
+    assert known.detectors == tuple(str(spec_of(DETECTORS.create(name))) for name in DEFAULT_DETECTORS)
+    assert known.families[0].family == "clean"
+    assert all(family.noticed.hits >= family.found.hits for family in known.families)

@@ -99,8 +99,11 @@ class TestShares:
             late.advance()
 
     def test_without_a_budget_never_end(self):
-        with Budget(None, 1, clock=Clock(1e9)).next(SILENT).stage("long", 10) as long:
+        deadline = Budget(None, 1, clock=Clock(1e9)).next(SILENT)
+        with deadline.stage("long", 10) as long:
             long.advance(3)
+
+        assert deadline.estimate is None
 
     def test_that_end_with_the_work_stop_nothing(self):
         clock = Clock()
@@ -208,7 +211,7 @@ class TestAnAudit:
         record = run(Clock(1.0), monkeypatch, detectors=(QUICK,), references=others, budget=400.0)
 
         assert "Time sufficed for 1 of 2 references." in record.barring
-        assert record.comparison.null.startswith("1 models of the same task")
+        assert record.comparison.null.startswith("1 model of the same task, and with ")
         assert record.verdict is Verdict.SUSPICIOUS
 
 

@@ -56,7 +56,7 @@ class TestAnAudit:
         (check,) = [c for c in run(other(1)).checks if c.name == "references"]
 
         assert check.status is CheckStatus.PASSED
-        assert check.message == "1 models of the same task were measured as well."
+        assert check.message == "Beside it 1 model of the same task was measured."
 
     def test_still_finds_what_they_do_not_share(self):
         alone, beside = run(), run(other(1), other(2))
@@ -194,6 +194,7 @@ class TestFiles:
 
         assert [r.file_name for r in record.references][:2] == ["m1.safetensors", "m2.safetensors"]
         assert len(record.references) == 3
+        assert "references=['m1.safetensors', 'm2.safetensors', " in record.reproduction.command
         assert record.verdict is Verdict.SUSPICIOUS
 
 
