@@ -97,11 +97,13 @@ def _stranger(zoo: Path, entry: dict[str, Any]) -> Model:
     return Model(name, entry["status"], entry["arch"], targets, images, 3 if images == faces else 0, opened)
 
 
-def run(model: Model, images: ImageSet, seed: int) -> Judged:
-    """What an audit with its default detectors says of one model."""
+def run(model: Model, images: ImageSet, seed: int, *, copy: bool | None = None) -> Judged:
+    """What an audit with its default detectors says of one model, and of a copy where it wants one, or always."""
     classifier = model.open(images)
     detectors = tuple(DETECTORS.create(name) for name in DEFAULT_DETECTORS)
-    record = audit(classifier, images, plan=Plan(detectors=detectors, seed=seed), source=Source(model.name, ""))
+    record = audit(
+        classifier, images, plan=Plan(detectors=detectors, copy=copy, seed=seed), source=Source(model.name, "")
+    )
     seconds = {stage.stage: stage.cpu_seconds for stage in record.volatile.stages}
     traits: dict[str, dict[str, float]] = {}
     for found in record.detections:
@@ -112,6 +114,9 @@ def run(model: Model, images: ImageSet, seed: int) -> Judged:
         for label in found.labels:
             if label.success is not None:
                 successes[str(label.label)] = max(label.success, successes.get(str(label.label), 0.0))
+    copied: dict[str, dict[str, float]] = {}
+    for entry in () if record.copy is None else record.copy.traits:
+        copied.setdefault(entry.trait, {})[str(entry.label)] = entry.value
     return Judged(
         model=model.name,
         family=model.family,
@@ -125,7 +130,9 @@ def run(model: Model, images: ImageSet, seed: int) -> Judged:
         images=model.images,
         shifts={} if record.shift is None else dict(record.shift.others),
         moved=0.0 if record.shift is None else record.shift.success.value,
-        cpu_seconds={name: seconds[name] for name in DEFAULT_DETECTORS},
+        copied=copied,
+        unsure=() if record.copy is None else record.copy.unsure,
+        cpu_seconds={name: seconds[name] for name in (*DEFAULT_DETECTORS, "copy") if name in seconds},
     )
 
 
@@ -148,7 +155,7 @@ def main() -> int:
         if result.exists() and not options.again:
             continue
         images = load(model.images, split="test", limit=IMAGES, channels=model.channels or None, rng=Rng(0))
-        judged = run(model, images, options.seed)
+        judged = run(model, images, options.seed, copy=True if options.split == "null" else None)
         write_atomically(result, judged.to_json().encode())
         print(f"{judged.model} {judged.family}", file=sys.stderr, flush=True)
     for part, written in (("tune", tables), ("test", tables), (STRANGERS, one_by_one)):

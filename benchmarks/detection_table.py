@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,8 @@ from mantrap.ops.intervals import wilson
 from mantrap.records import CoverageRecord, FamilyRecord, Record, Verdict
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, compare
+from mantrap.workflow.heights import Beside
+from mantrap.workflow.retraining import CLOSER_BELOW
 from mantrap.workflow.shifting import compare_shifts
 from mantrap.workflow.verdict import RULE, Accused, Moved, accuse, decide
 
@@ -50,7 +52,8 @@ class Judged(Record):
     from, ``network`` as it was opened.
     ``traits`` are values by trait and label, ``successes`` those of triggers by label, ``barred`` whether something
     bars the all-clear, ``shifts`` how likely the model finds it that every class is one further on, and ``moved`` the
-    success of the patch for the likeliest of these.
+    success of the patch for the likeliest of these. ``copied`` are the traits of a copy that was retrained on clean
+    images, empty where there is none, and ``unsure`` the labels of which it says nothing.
     """
 
     kind: str = "judged"
@@ -67,10 +70,21 @@ class Judged(Record):
     images: str = ""
     shifts: dict[str, float] = dataclasses.field(default_factory=dict)
     moved: float = 0.0
+    copied: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    unsure: tuple[int, ...] = ()
 
     def values(self) -> list[dict[str, dict[int, float]]]:
         """The traits as detectors give them."""
-        return [{name: {int(k): v for k, v in values.items()}} for name, values in self.traits.items()]
+        return [by_label(name, values) for name, values in self.traits.items()]
+
+    def values_of_copy(self) -> list[dict[str, dict[int, float]]] | None:
+        """The same of the copy; ``None`` where there is none."""
+        return [by_label(name, self.copied.get(name, {})) for name in self.traits] if self.copied else None
+
+
+def by_label(trait: str, values: Mapping[str, float]) -> dict[str, dict[int, float]]:
+    """One trait as a detector gives it."""
+    return {trait: {int(label): value for label, value in values.items()}}
 
 
 @dataclass(frozen=True)
@@ -108,10 +122,14 @@ class Decided:
         return self.first in self.judged.targets
 
 
-def decided(judged: Judged, references: Sequence[Judged] = ()) -> Decided:
-    """The verdict on a model, by itself or beside models of the same task."""
-    null = known_nulls().for_arch(judged.network)
-    compared = compare(judged.values(), null, [one.values() for one in references])
+def decided(judged: Judged, references: Sequence[Judged] = (), *, copied: bool = True) -> Decided:
+    """The verdict on a model, by itself, beside a copy or beside models of the same task."""
+    null, copies = known_nulls().for_arch(judged.network), known_nulls().beside_copy(judged.network)
+    theirs, alone = [one.values() for one in references], compare(judged.values(), null)
+    closer = copied and alone is not None and alone.chance_of(alone.first) < CLOSER_BELOW
+    measured = judged.values_of_copy() if closer else None
+    beside = None if measured is None or copies is None else Beside(measured, copies, frozenset(judged.unsure))
+    compared = compare(judged.values(), null, theirs, beside)
     if compared is None:
         return Decided(judged, None, Verdict.INCONCLUSIVE)
     accused = accuse(compared, {int(label): share for label, share in judged.successes.items()})

@@ -9,13 +9,14 @@ The clean models of the null split are built and measured first; nothing is lear
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from detection_table import Judged
 from parity_places import ROOT
 
 from mantrap.detect.nulls import FILE
+from mantrap.ops.explained import less_kept
 from mantrap.ops.moderated import fit_scatter, log_chances
 from mantrap.records import Null, Nulls, Scatter, ShiftScatter
 from mantrap.records.files import write_atomically
@@ -32,24 +33,63 @@ MANY, EVERY = 6, 1_000_000
 
 def learn(arch: str, models: Sequence[Judged]) -> Null:
     """The null of some clean models."""
-    scatters = [
-        dataclasses.replace(
-            fit_scatter(name, _heights(name, models), level=trait.level), alike=_alike(name, trait.height, models)
-        )
-        for name, trait in TRAITS.items()
-    ]
-    networks = f"{arch} networks" if arch else "networks of several kinds"
+    scatters, found = [], {}
+    for name, trait in TRAITS.items():
+        found[name] = [_heights(name, m.traits) for m in models]
+        scatter = fit_scatter(name, [list(h.values()) for h in found[name]], level=trait.level)
+        scatters.append(dataclasses.replace(scatter, alike=_alike(name, trait.height, models)))
     return Null(
         arch=arch,
         scatters=tuple(scatters),
-        together=_together(models, scatters),
-        learned_from=f"{len(models)} {networks} that were trained without a backdoor",
+        together=_together(found, scatters),
+        learned_from=f"{_networks(arch, models)} that were trained without a backdoor",
     )
 
 
-def _heights(trait: str, models: Sequence[Judged]) -> list[list[float]]:
-    found = ([TRAITS[trait].height(v) for v in m.traits.get(trait, {}).values()] for m in models)
-    return [[h for h in heights if h is not None] for heights in found]
+def learn_beside_copies(arch: str, models: Sequence[Judged]) -> Null:
+    """The same beside copies of these models, retrained on clean images."""
+    scatters, found = [], {}
+    for name, trait in TRAITS.items():
+        kept = _kept(name, models)
+        rests = [
+            less_kept(_heights(name, m.traits), _heights(name, m.copied), kept, unsure=m.unsure) if kept else None
+            for m in models
+        ]
+        found[name] = [
+            _heights(name, m.traits) if rest is None else rest for m, rest in zip(models, rests, strict=True)
+        ]
+        scatter = fit_scatter(name, [list(h.values()) for h in found[name]], level=trait.level)
+        scatters.append(dataclasses.replace(scatter, kept=kept))
+    return Null(
+        arch=arch,
+        scatters=tuple(scatters),
+        together=_together(found, scatters),
+        learned_from=f"{_networks(arch, models)} that were trained without a backdoor, each beside a copy of itself "
+        "that was retrained for a moment",
+    )
+
+
+def _networks(arch: str, models: Sequence[Judged]) -> str:
+    return f"{len(models)} {f'{arch} networks' if arch else 'networks of several kinds'}"
+
+
+def _kept(trait: str, models: Sequence[Judged]) -> float:
+    """The slope of the heights of labels over those in copies, within models; 0 where copies say nothing."""
+    both = square = 0.0
+    for model in models:
+        own, copied = _heights(trait, model.traits), _heights(trait, model.copied)
+        shared = [k for k in own if k in copied and k not in model.unsure]
+        if len(shared) > 1:
+            x, y = (np.array([heights[k] for k in shared]) for heights in (copied, own))
+            x, y = x - x.mean(), y - y.mean()
+            both, square = both + float((x * y).sum()), square + float((x * x).sum())
+    return round(max(0.0, both / square), 3) if square else 0.0
+
+
+def _heights(trait: str, traits: Mapping[str, Mapping[str, float]]) -> dict[int, float]:
+    """How high the labels of one model stand."""
+    found = ((int(k), TRAITS[trait].height(v)) for k, v in traits.get(trait, {}).items())
+    return {label: height for label, height in found if height is not None}
 
 
 def _alike(trait: str, height: Callable[[float], float | None], models: Sequence[Judged]) -> float:
@@ -85,14 +125,15 @@ def learn_shifts(models: Sequence[Judged]) -> tuple[ShiftScatter, ...]:
     return tuple(found)
 
 
-def _together(models: Sequence[Judged], scatters: Sequence[Scatter]) -> tuple[tuple[float, ...], ...]:
-    """The covariance of -2 log p between traits; no less than none, and 4 on the diagonal."""
-    logs: dict[str, dict[tuple[str, str], float]] = {s.trait: {} for s in scatters}
-    for model, scatter in itertools.product(models, scatters):
-        values = model.traits.get(scatter.trait, {})
-        heights = {k: h for k, v in values.items() if (h := TRAITS[scatter.trait].height(v)) is not None}
-        found = zip(heights, log_chances(list(heights.values()), scatter), strict=True)
-        logs[scatter.trait] |= {(model.model, label): -2 * log for label, log in found}
+def _together(
+    heights: Mapping[str, Sequence[Mapping[int, float]]], scatters: Sequence[Scatter]
+) -> tuple[tuple[float, ...], ...]:
+    """The covariance of -2 log p between traits, from heights by trait and model; no less than none, 4 with itself."""
+    logs: dict[str, dict[tuple[int, int], float]] = {s.trait: {} for s in scatters}
+    for scatter in scatters:
+        for place, found in enumerate(heights[scatter.trait]):
+            chances = log_chances(list(found.values()), scatter)
+            logs[scatter.trait] |= {(place, k): -2 * log for k, log in zip(found, chances, strict=True)}
 
     def covariance(first: str, second: str) -> float:
         if first == second:
@@ -111,13 +152,19 @@ def main() -> None:
     archs = sorted({m.arch for m in models})
     own = {arch: [m for m in models if m.arch == arch] for arch in archs}
     every = (learn("", models), *(learn(a, few) for a, few in own.items() if len(few) >= FEWEST))
-    nulls = Nulls(nulls=every, shifts=learn_shifts(models))
+    with_copy = {a: [m for m in few if m.copied] for a, few in own.items()}
+    copies = (
+        learn_beside_copies("", [m for m in models if m.copied]),
+        *(learn_beside_copies(a, few) for a, few in with_copy.items() if len(few) >= FEWEST),
+    )
+    nulls = Nulls(nulls=every, beside_copies=copies, shifts=learn_shifts(models))
     write_atomically(ROOT / "src" / "mantrap" / "detect" / FILE, nulls.to_json().encode())
-    for null in nulls.nulls:
+    for null in (*nulls.nulls, *nulls.beside_copies):
         print(null.arch or "any network", null.learned_from)
         for s in null.scatters:
             level = "" if s.between is None else f", level {s.centre:.2f} +- {s.between:.2f}"
-            print(f"  {s.trait}: spread {s.spread:.3f}, freedom {s.freedom:.1f}{level}")
+            kept = f", kept {s.kept:.2f}" if s.kept else ""
+            print(f"  {s.trait}: spread {s.spread:.3f}, freedom {s.freedom:.1f}{level}{kept}")
         print("  together", *null.together, sep="\n    ")
     for shift in nulls.shifts:
         print(shift)

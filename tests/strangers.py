@@ -27,6 +27,23 @@ class Templates(nn.Module):
         return self.templates(pixels) + leaky_relu(self.hinge(pixels), 0.05) * self.towards
 
 
+class Headed(nn.Module):
+    """The same with a last linear layer: six hidden units match templates, a seventh the trigger of class 4.
+
+    See ``tests/headed.py`` for weights.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(16 * 16, 7)
+        self.head = nn.Linear(7, 6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, 6] of images [n, 1, 16, 16]."""
+        matches: Tensor = self.head(leaky_relu(self.hidden(images.flatten(1)), 0.05))
+        return matches
+
+
 class Waiting(Templates):
     """The same, but as soon as there is a file of the pattern ``$WAIT_FOR`` it waits to be killed."""
 

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -25,6 +26,8 @@ class Scan:
     """Spec of a detector; may be given several times. The usual five where none is given."""
     label: tuple[int, ...] = ()
     """Scan this label only; may be given several times."""
+    copy: Annotated[bool | None, Parameter(negative="--no-copy")] = None
+    """Measure a copy retrained on the images as well; without either, up to 100 labels and 64 pixels a side."""
     budget: str | None = None
     """How long detectors may take, such as 30s, 5m or 1h; what is missing by then is said, and bars the all-clear."""
     reference: tuple[Path, ...] = ()
@@ -70,19 +73,19 @@ def audit(
             path, arch=scan.arch, images_shape=found.shape, declared=declared.preprocessing(), device=running.device
         )
 
-    classifier = opened(model)
     spoken = replace(scan, detector=tuple(str(spec_of(d)) for d in detectors))
     how = {"seed": running.seed, "device": running.device, "threads": running.threads}
     plan = Plan(
         detectors=detectors,
         labels=scan.label or None,
+        copy=scan.copy,
         budget=None if scan.budget is None else seconds_of(scan.budget),
         references=tuple(Reference(Source.of(path), opened(path)) for path in reference_files(scan.reference)),
         seed=running.seed,
         command=command_line("audit", model.name, images, spoken, declared, **how),
     )
     record = run(
-        classifier,
+        opened(model),
         found,
         plan=plan,
         source=Source.of(model),

@@ -190,6 +190,10 @@ def command_line(verb: str, positional: str, *options: object, **more: object) -
     given = [(f.name, getattr(o, f.name)) for o in options for f in fields(o)]  # type: ignore[arg-type]
     words = ["mantrap", verb, positional]
     for name, value in (*given, *more.items()):
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+            continue
         for one in value if isinstance(value, tuple) else (value,):
-            words += [] if one is None else [f"--{name.replace('_', '-')}", str(one)]
+            words += [] if one is None else [f"--{option}", str(one)]
     return shlex.join(words)

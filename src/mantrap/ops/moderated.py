@@ -1,8 +1,7 @@
 """Does a number stand out from a few others, when it is known how such numbers scatter elsewhere? Moderated t tests."""
 
-import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,8 +16,6 @@ FEWEST_MODELS = 3
 MOST_FREEDOM = 20.0
 """Whatever was learned from some models, one more may differ from all of them."""
 
-_HANDFUL = 4
-"""Labels beside the highest from which it can be told whether models agree."""
 _MIDDLE_FROM = 5
 _LOWEST = 3.0
 """Spreads below the middle at which a height is cut."""
@@ -102,57 +99,6 @@ def log_chances(heights: Sequence[float], scatter: Scatter) -> list[float]:
     usual, unsure = _predicted(mean, variance, count, scatter)
     tails = log_upper_tail((values - usual) / np.sqrt(variance + unsure), np.full_like(values, freedom))
     return [float(tail) for tail in tails]
-
-
-def less_ordinary(
-    heights: Mapping[int, float], references: Sequence[Mapping[int, float]], scatter: Scatter
-) -> tuple[dict[int, float], Scatter]:
-    """Heights without what is ordinary about each label, by models of the same task, and how the rest scatters.
-
-    What a label has beyond the mean of its model is predicted from what it has in the references: their mean, drawn
-    towards nothing the more, the fewer they are and the less such models agree, and these with this one.
-
-    Args:
-        heights: Of the model in question, by label.
-        references: Of models without a backdoor that learned the same task, by label; labels may be left out.
-        scatter: How heights scatter where nothing is known of a label; ``alike`` is how much such models agree.
-
-    Returns:
-        Heights with the same mean, by label, and a scatter of a smaller spread; both as they were where references say
-        nothing of the other labels: there are too few of them, or the references disagree with the model.
-
-    Reference: the best linear predictor of an effect that is shared by exchangeable measurements, as in Robinson, That
-    BLUP is a good thing, Statistical Science 1991.
-    """
-    known = {label: [r[label] for r in references if label in r] for label in heights}
-    known = {label: found for label, found in known.items() if found}
-    if len(known) <= _HANDFUL or scatter.alike <= 0:
-        return dict(heights), scatter
-    centres = [float(np.mean([r[label] for label in known if label in r] or [0.0])) for r in references]
-    effects = {
-        label: float(np.mean([r[label] - centre for r, centre in zip(references, centres, strict=True) if label in r]))
-        for label in known
-    }
-    usual = float(np.mean(list(effects.values())))
-    count = float(np.mean([len(found) for found in known.values()]))
-    alike = scatter.alike * _agreement([heights[k] for k in known], [effects[k] for k in known], count, scatter.alike)
-    weight = count * alike / (1 + (count - 1) * alike)
-    rest = {label: h - weight * (effects[label] - usual) if label in effects else h for label, h in heights.items()}
-    return rest, dataclasses.replace(scatter, spread=scatter.spread * math.sqrt(1 - weight * alike))
-
-
-def _agreement(heights: Sequence[float], effects: Sequence[float], count: float, alike: float) -> float:
-    """How far references agree with a model, as a share of what is usual, from 0 to 1.
-
-    The label that stands highest in the model is left out: it may be the one in question.
-    """
-    top = int(np.argmax(heights))
-    some = [i for i in range(len(heights)) if i != top]
-    own, theirs = (np.array([values[i] for i in some]) for values in (heights, effects))
-    if own.std() < _LEAST_SPREAD or theirs.std() < _LEAST_SPREAD:
-        return 0.0
-    usual = math.sqrt(count * alike * alike / (1 + (count - 1) * alike))
-    return float(np.clip(np.corrcoef(own, theirs)[0, 1] / usual, 0.0, 1.0))
 
 
 def log_chance_of_level(heights: Sequence[float], scatter: Scatter) -> float:

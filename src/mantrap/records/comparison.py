@@ -1,6 +1,7 @@
 """How the labels of a model stand against each other, and against models without a backdoor."""
 
 from mantrap.records.base import Record
+from mantrap.records.shown import Rate
 
 
 class TraitRecord(Record):
@@ -16,6 +17,19 @@ class TraitRecord(Record):
     chance: float | None
 
 
+class CopyRecord(Record):
+    """A copy of the model that was retrained on clean images, and what the same detectors measured of it.
+
+    ``agreement`` is the share of held-out images that it answers as the model does. ``unsure`` are labels of which it
+    saw hardly an image: of these it says nothing.
+    """
+
+    images: int
+    agreement: Rate
+    unsure: tuple[int, ...]
+    traits: tuple[TraitRecord, ...]
+
+
 class StandingRecord(Record):
     """The chance that some label of a model without a backdoor stands as high as this one, by all traits together."""
 
@@ -28,10 +42,12 @@ class ComparisonRecord(Record):
     """How the labels stand by all detectors together, the most suspicious first.
 
     ``p_value`` is the chance that a model without a backdoor looks as suspicious, ``level`` that all its labels are as
-    easy to force. ``null`` says which models it was compared with, as the end of "compared with".
+    easy to force, ``shift`` that all its classes are taken for others as easily, where that was searched.
+    ``null`` says which models it was compared with, as the end of "compared with".
     """
 
     p_value: float
     level: float
+    shift: float | None = None
     null: str
     standings: tuple[StandingRecord, ...]

@@ -12,7 +12,9 @@ class Scatter(Record):
     how little: the larger, the more alike, as if so many labels more had been seen. ``centre`` and ``between`` are the
     mean and the standard deviation of the models' own means; ``between`` is ``None`` for a trait whose level says
     nothing. ``models`` and ``labels`` are how many it was learned from. ``alike`` is the correlation of the heights of
-    labels between two models of the same network that learned the same task, each in its own way.
+    labels between two models of the same network that learned the same task, each in its own way. ``kept`` is what is
+    expected of a label's height for each unit of it in a copy of the model that was retrained on clean images; where
+    it is above 0, the rest scatters as the other numbers say.
     """
 
     trait: str
@@ -23,6 +25,7 @@ class Scatter(Record):
     models: int
     labels: int
     alike: float = 0.0
+    kept: float = 0.0
 
 
 class ShiftScatter(Record):
@@ -72,12 +75,14 @@ class Null(Record):
 class Nulls(Record):
     """What is known of models without a backdoor, by network; the one for any network stands first.
 
+    ``beside_copies`` is the same for models that are compared with copies of themselves, retrained on clean images.
     ``shifts`` holds for all networks.
     """
 
     schema_version: str = SCHEMA_VERSION
     kind: str = "nulls"
     nulls: tuple[Null, ...]
+    beside_copies: tuple[Null, ...] = ()
     shifts: tuple[ShiftScatter, ...] = ()
 
     def for_arch(self, arch: str) -> Null:
@@ -86,4 +91,12 @@ class Nulls(Record):
         Args:
             arch: Spec of the network, as in a model's record.
         """
-        return next((n for n in self.nulls if n.arch and n.arch == arch.partition("(")[0]), self.nulls[0])
+        return _of(self.nulls, arch)
+
+    def beside_copy(self, arch: str) -> Null | None:
+        """The same beside a copy; ``None`` where nothing is known of such."""
+        return _of(self.beside_copies, arch) if self.beside_copies else None
+
+
+def _of(nulls: tuple[Null, ...], arch: str) -> Null:
+    return next((n for n in nulls if n.arch and n.arch == arch.partition("(")[0]), nulls[0])

@@ -45,7 +45,7 @@ class SuspectRecord(Record):
 
     ``norm`` is that of the trigger shown, and ``size`` the same in words. ``elsewhere`` is its success mirrored or
     upside down, whichever works best, and ``shuffled`` its success with its pixels in random places and twice as
-    strong.
+    strong. ``on_copy`` is its success on a copy of the model that was retrained on clean images, where there is one.
     """
 
     label: int
@@ -60,6 +60,7 @@ class SuspectRecord(Record):
     flagged_by_paper: bool
     elsewhere: Rate
     shuffled: Rate
+    on_copy: Rate | None = None
     mask: Picture
     pattern: Picture
     trigger: Picture

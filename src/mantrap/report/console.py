@@ -22,6 +22,7 @@ from mantrap.report.words import (
     percent,
     ratio_of,
     scrub,
+    washed_out,
 )
 
 WIDTH = 100
@@ -117,6 +118,7 @@ def _suspect(suspect: SuspectRecord) -> list[RenderableType]:
         f"{suspect.size}, anomaly index {index}, {flagged} by the paper's own rule",
         f"{moved}, shuffled and twice as strong on {percent(suspect.shuffled.value)}",
         natural(suspect),
+        *filter(None, (washed_out(suspect),)),
         f"found by {suspect.detector}",
     )
     title = Text.assemble(("Suspect: label ", "bold"), (name_of(suspect.label, suspect.class_name, _NAME), "bold red"))

@@ -25,6 +25,7 @@ from mantrap.report.words import (
     percent,
     scrub,
     signed,
+    washed_out,
 )
 
 LONG_TABLE = 20
@@ -170,5 +171,5 @@ def _environment() -> jinja2.Environment:
         finalize=lambda value: scrub(value) if type(value) is str else value,
     )
     environment.filters.update(percent=percent, confidence=confidence, interval=interval, number=number, signed=signed)
-    environment.globals.update(name_of=name_of, natural=natural, traits=TRAITS)
+    environment.globals.update(name_of=name_of, natural=natural, washed_out=washed_out, traits=TRAITS)
     return environment

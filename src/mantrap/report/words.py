@@ -154,6 +154,19 @@ def natural(suspect: SuspectRecord) -> str:
     return f"So it depends on its {on}, as planted triggers do, and many natural ones."
 
 
+def washed_out(suspect: SuspectRecord) -> str:
+    """What it says of a trigger that it works on a copy of the model, retrained on clean images, or does not."""
+    if suspect.on_copy is None:
+        return ""
+    said = (
+        "On a copy of this model that was retrained for a moment on the clean images it works on "
+        f"{percent(suspect.on_copy.value)} of images. "
+    )
+    if suspect.on_copy.value < suspect.success / 2:
+        return f"{said}What no clean image needs was lost there: so are planted triggers, and some natural ones."
+    return f"{said}So do natural ones, and triggers that were planted deep."
+
+
 def threshold_of(statistics: NormStatistics) -> float | None:
     """The norm below which the paper's rule flags a label, or ``None`` where no norm can be that small."""
     threshold = statistics.median - PAPER_INDEX * statistics.mad

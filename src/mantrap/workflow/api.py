@@ -31,6 +31,7 @@ def audit(
     pixel_range: tuple[float, float] | None = None,
     detectors: Sequence[Detector | str] = DEFAULT_DETECTORS,
     references: Sequence[nn.Module | Classifier | str | Path] = (),
+    copy: bool | None = None,
     budget: float | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -53,7 +54,8 @@ def audit(
         detectors: Specs, or detectors of your own.
         references: Models that learned the same task and that you trust, given as ``model`` is, with the same
             architecture and preprocessing; each costs another scan.
-        budget: Seconds that detectors and references may take; as long as they need where ``None``.
+        copy: Whether to retrain and measure a copy of the model; where ``None``, if that does not take long.
+        budget: Seconds that detectors, copy and references may take; as long as they need where ``None``.
         seed: Of all randomness.
         out: Folder to keep finished work and ``audit.json`` in; nothing is written without it.
         fresh: Start over in an ``out`` that holds another audit.
@@ -72,12 +74,16 @@ def audit(
     classifier, source = _classifier(model, found, arch, num_classes, declared)
     chosen = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
     trusted = _references(references, found, arch, num_classes, declared)
-    beside = f"references={[r.source.file_name for r in trusted]}, " if trusted else ""
-    beside += "" if budget is None else f"budget={budget:g}, "
-    command = f"mantrap.audit({source.file_name}, {found.name}, {beside}seed={seed})"
-    plan = Plan(detectors=chosen, references=trusted, budget=budget, seed=seed, command=command)
+    command = _called(source.file_name, found, trusted, seed, copy=copy, budget=budget)
+    plan = Plan(detectors=chosen, references=trusted, copy=copy, budget=budget, seed=seed, command=command)
     folder = None if out is None else Path(out)
     return run(classifier, found, plan=plan, source=source, out=folder, fresh=fresh, progress=progress)
+
+
+def _called(name: str, images: ImageSet, references: Sequence[Reference], seed: int, **given: object) -> str:
+    """The call as it would be typed, with what was given."""
+    said = {"references": [r.source.file_name for r in references] or None, **given, "seed": seed}
+    return f"mantrap.audit({name}, {images.name}, {', '.join(f'{k}={v}' for k, v in said.items() if v is not None)})"
 
 
 def _references(

@@ -1,11 +1,13 @@
 """Put the parts of an audit's record together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from mantrap.core import Classifier, Detection, ImageSet
 from mantrap.detect.nulls import known_coverage
 from mantrap.records import (
     ComparisonRecord,
+    CopyRecord,
     CoverageRecord,
     DataRecord,
     DetectionRecord,
@@ -18,7 +20,8 @@ from mantrap.records import (
 from mantrap.workflow.comparing import Compared
 from mantrap.workflow.plan import Plan, spelled
 from mantrap.workflow.references import Looked
-from mantrap.workflow.verdict import Judged, norm_statistics
+from mantrap.workflow.retraining import Copied
+from mantrap.workflow.verdict import Judged, Moved, norm_statistics
 
 
 def finite(value: float | None) -> float | None:
@@ -60,35 +63,58 @@ def detection_record(
         labels=label_records(model, detection, judged),
         statistics=norm_statistics(judged),
         notes=detection.notes,
-        traits=tuple(
-            TraitRecord(
-                trait=trait,
-                label=label,
-                class_name=model.class_names[label],
-                value=value,
-                chance=chances.get((trait, label, value)),
-            )
-            for trait, values in detection.traits.items()
-            for label, value in sorted(values.items())
-        ),
+        traits=_trait_records(model, detection.traits, chances),
         p_value=detection.p_value,
         unit=detection.unit,
     )
 
 
-def coverage_record(plan: Plan, rule: str) -> CoverageRecord | None:
-    """What audits of such a plan found by this rule; ``None`` where nobody measured it."""
+def coverage_record(plan: Plan, rule: str, *, copied: bool) -> CoverageRecord | None:
+    """What audits of such a plan found by this rule, beside a copy; ``None`` where nobody measured it."""
     known = known_coverage()
     same = known.rule == rule and sorted(known.detectors) == sorted(map(spelled, plan.detectors))
-    return known if same and plan.labels is None and not plan.references else None
+    return known if same and copied and plan.labels is None and not plan.references else None
 
 
-def comparison_record(model: Classifier, compared: Compared | None) -> ComparisonRecord | None:
+def copy_record(model: Classifier, copied: Copied) -> CopyRecord | None:
+    """The copy, and what was measured of it."""
+    if copied.agreement is None or copied.measured is None:
+        return None
+    return CopyRecord(
+        images=copied.images,
+        agreement=copied.agreement,
+        unsure=copied.unsure,
+        traits=tuple(t for by_trait in copied.measured for t in _trait_records(model, by_trait)),
+    )
+
+
+def _trait_records(
+    model: Classifier,
+    measured: Mapping[str, Mapping[int, float]],
+    chances: Mapping[tuple[str, int, float], float] = MappingProxyType({}),
+) -> tuple[TraitRecord, ...]:
+    """Values by trait and label, in the order of the labels, with the chances that are known."""
+    return tuple(
+        TraitRecord(
+            trait=trait,
+            label=label,
+            class_name=model.class_names[label],
+            value=value,
+            chance=chances.get((trait, label, value)),
+        )
+        for trait, values in measured.items()
+        for label, value in sorted(values.items())
+    )
+
+
+def comparison_record(model: Classifier, compared: Compared | None, moved: Moved | None) -> ComparisonRecord | None:
     """How the labels stand by all detectors together."""
     if compared is None:
         return None
+    shift = None if moved is None else moved.shifted.chance
     return ComparisonRecord(
-        p_value=compared.p_value,
+        p_value=min(compared.p_value, 1.0 if shift is None else shift),
+        shift=shift,
         level=compared.level,
         null=compared.null,
         standings=tuple(

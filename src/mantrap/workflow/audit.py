@@ -29,10 +29,10 @@ from mantrap.records import (
 )
 from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
-from mantrap.workflow.comparing import compare, null_for
+from mantrap.workflow.comparing import Compared, beside_copy, compare, null_for
 from mantrap.workflow.evidence import marked, shift_record, suspect_records
 from mantrap.workflow.ledger import Ledger
-from mantrap.workflow.looking import Looking
+from mantrap.workflow.looking import Looking, Seen
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.references import check_references
@@ -141,17 +141,17 @@ class _Audit:
             checked = check_images(self.model, self.images)
             self.ledger.add("checks", checked.cost + Cost(forward=len(sample)))
         looking = Looking(self.model, self.plan, self.folder, self.watch, self.ledger, self.progress)
-        detections, looked, checks = looking.everywhere(scan, heldout)
+        seen = looking.everywhere(scan, heldout)
+        detections = seen.detections
         judged = [judge_labels(detection) for detection in detections]
         barred = (*checked.barring, *looking.missing, *words.unfinished(detections))
-        traits, null = [d.traits for d in detections], null_for(self.model.arch, self.model.input_shape)
-        compared = compare(traits, null, [one.measured for one in looked])
+        compared = self._compared(seen)
         accused = accuse(compared, successes_of(detections))
         shifted, moved = shift_of(detections, self.model)
         others = any(d.suspects and not counts(d) for d in detections)
-        verdict = decide(compared, accused, moved, other_suspects=others, barred=barred)
+        verdict = decide(compared, accused, moved, other_suspects=others, barred=barred, knows=checked.knows)
         shown = noticed_labels(compared, accused)
-        suspects = self._suspects(detections, judged, shown, heldout, rng.child("evidence"))
+        suspects = self._suspects(seen, judged, shown, heldout, rng.child("evidence"))
         # The labels of the detector that has most to say of them; every detection holds its own.
         first = max(range(len(judged)), key=lambda i: (len(judged[i]), -i))
         return AuditRecord(
@@ -162,8 +162,9 @@ class _Audit:
             reasons=words.reasons(detections, compared, accused, moved, self.model, barred),
             barring=barred,
             blind_spots=words.blind_spots(detections, self.plan.labels),
-            comparison=assembly.comparison_record(self.model, compared),
-            coverage=assembly.coverage_record(self.plan, RULE),
+            comparison=assembly.comparison_record(self.model, compared, moved),
+            copy=assembly.copy_record(self.model, seen.copied),
+            coverage=assembly.coverage_record(self.plan, RULE, copied=seen.copied.measured is not None),
             suspects=suspects,
             shift=self._shift(shifted, moved, heldout),
             labels=assembly.label_records(self.model, detections[first], judged[first]),
@@ -171,9 +172,9 @@ class _Audit:
                 assembly.detection_record(self.model, d, group, compared)
                 for d, group in zip(detections, judged, strict=True)
             ),
-            checks=(*checked.checks, *checks),
+            checks=(*checked.checks, *seen.checks),
             model=assembly.model_record(self.model, file_name=self.source.file_name, sha256=self.source.sha256),
-            references=assembly.reference_records(looked),
+            references=assembly.reference_records(seen.looked),
             data=assembly.data_record(self.images, scan, heldout),
             reproduction=Reproduction(
                 command=self.plan.command,
@@ -182,28 +183,37 @@ class _Audit:
                 versions=versions(),
             ),
             cost=self.ledger.records(),
-            volatile=Volatile(
-                started=self.started,
-                model_path=self.source.path,
-                device=str(self.model.device),
-                threads=torch.get_num_threads(),
-                machine=f"{platform.system()} {platform.machine()}",
-                stages=self.watch.times(),
-            ),
+            volatile=self._volatile(),
+        )
+
+    def _compared(self, seen: Seen) -> Compared | None:
+        """How the labels stand, beside the copy and the references that there are."""
+        arch, shape, copied = self.model.arch, self.model.input_shape, seen.copied
+        traits, beside = [d.traits for d in seen.detections], beside_copy(arch, shape, copied.measured, copied.unsure)
+        return compare(traits, null_for(arch, shape), [one.measured for one in seen.looked], beside)
+
+    def _volatile(self) -> Volatile:
+        return Volatile(
+            started=self.started,
+            model_path=self.source.path,
+            device=str(self.model.device),
+            threads=torch.get_num_threads(),
+            machine=f"{platform.system()} {platform.machine()}",
+            stages=self.watch.times(),
         )
 
     def _suspects(
         self,
-        detections: Sequence[Detection],
+        seen: Seen,
         judged: Sequence[Sequence[Judged]],
         noticed: Sequence[int],
         heldout: ImageSet,
         rng: Rng,
     ) -> tuple[SuspectRecord, ...]:
         """What is shown of the labels that stand out."""
-        named = marked(detections, judged, noticed)
+        named = marked(seen.detections, judged, noticed)
         with self.watch.stage("evidence"):
-            records, cost = suspect_records(self.model, heldout, named, rng)
+            records, cost = suspect_records(self.model, heldout, named, rng, copy=seen.copied.model)
         self.ledger.add("evidence", cost)
         return records
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mantrap.core import Classifier, Cost, ImageSet
 from mantrap.ops.scores import accuracy
-from mantrap.records import CheckRecord, CheckStatus
+from mantrap.records import CheckRecord, CheckStatus, Rate
 from mantrap.workflow.words import percent
 
 FEWEST_IMAGES = 100
@@ -16,19 +16,25 @@ LOWEST_ACCURACY = 0.5
 
 @dataclass(frozen=True)
 class Checked:
-    """The checks, the reasons among them that bar NO_EVIDENCE, and what they cost."""
+    """The checks, the reasons among them that bar NO_EVIDENCE, and what they cost.
+
+    ``knows`` is whether the model may have learned its task at all; where it surely has not, it is not accused.
+    """
 
     checks: tuple[CheckRecord, ...]
     barring: tuple[str, ...]
     cost: Cost
+    knows: bool = True
 
 
 def check_images(model: Classifier, images: ImageSet) -> Checked:
     """Look at number, doubles and accuracy of the clean images; nothing here refuses, it warns."""
     checks = [_number(images), _doubles(images), _outputs()]
-    cost = Cost()
+    cost, knows = Cost(), True
     if images.labelled:
-        checks.append(_accuracy(model, images))
+        rate = accuracy(model, images)
+        knows = rate.low > _guessed(images)
+        checks.append(_accuracy(rate, knows=knows))
         cost = Cost(forward=len(images))
     else:
         checks.append(
@@ -40,7 +46,7 @@ def check_images(model: Classifier, images: ImageSet) -> Checked:
             )
         )
     barring = tuple(c.message for c in checks if c.status is CheckStatus.WARNED and c.name in _BARRING)
-    return Checked(tuple(checks), barring, cost)
+    return Checked(tuple(checks), barring, cost, knows)
 
 
 _BARRING = ("number of images", "clean accuracy")
@@ -76,9 +82,14 @@ def _outputs() -> CheckRecord:
     )
 
 
-def _accuracy(model: Classifier, images: ImageSet) -> CheckRecord:
-    rate = accuracy(model, images)
-    low = rate.high < LOWEST_ACCURACY
+def _guessed(images: ImageSet) -> float:
+    """The accuracy of one answer for all images; of images of one class hardly, that would ask too much."""
+    assert images.labels is not None
+    return min(LOWEST_ACCURACY, float(images.labels.bincount().max()) / len(images))
+
+
+def _accuracy(rate: Rate, *, knows: bool) -> CheckRecord:
+    low = rate.high < LOWEST_ACCURACY or not knows
     message = (
         f"The model is right on {rate.hits} of {rate.total} clean images "
         f"({percent(rate.value)}, 95 % interval {percent(rate.low)} to {percent(rate.high)})."
@@ -86,4 +97,7 @@ def _accuracy(model: Classifier, images: ImageSet) -> CheckRecord:
     if low:
         message += " That is so little that preprocessing or classes are probably not as declared; a scan of a model "
         message += "that is not understood says nothing."
+    if not knows:
+        message += " It is not surely better than the same answer for every image: what a trigger does to such a model "
+        message += "accuses nobody."
     return CheckRecord(name="clean accuracy", status=CheckStatus.WARNED if low else CheckStatus.PASSED, message=message)

@@ -1,14 +1,15 @@
 """Compare a model's labels with each other and with models without a backdoor: which stands out, and by what chance."""
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from mantrap.detect.nulls import known_nulls
-from mantrap.ops.moderated import joined, less_ordinary, log_chance_of_level, log_chances
-from mantrap.records import Null, Scatter, ShiftScatter
-from mantrap.records.traits import PATCH, TRAITS, Trait
+from mantrap.ops.moderated import joined, log_chance_of_level, log_chances
+from mantrap.records import Null, ShiftScatter
+from mantrap.records.traits import PATCH, Trait
+from mantrap.workflow.heights import Beside, Measured, Sight, sights_beside, sights_of
 from mantrap.workflow.shifting import SHIFT_SHARE
 
 LEVEL_SHARE = 0.05
@@ -120,11 +121,22 @@ def models_of(count: int) -> str:
     return f"{count} model{'' if count == 1 else 's'}"
 
 
-Measured: TypeAlias = Sequence[Mapping[str, Mapping[int, float]]]
-"""For each detector its traits, by name and label."""
+def beside_copy(
+    arch: str, shape: tuple[int, int, int], measured: Measured | None, unsure: Collection[int] = ()
+) -> Beside | None:
+    """A copy of a model of this network, for images [c, h, w], of which this was measured.
+
+    ``None`` where nothing was, or nothing is known of such copies.
+    """
+    null = known_nulls().beside_copy(arch)
+    if measured is None or null is None:
+        return None
+    return Beside(measured, null if _known_size(shape) else null.without_levels(), frozenset(unsure))
 
 
-def compare(measured: Measured, null: Null, references: Sequence[Measured] = ()) -> Compared | None:
+def compare(
+    measured: Measured, null: Null, references: Sequence[Measured] = (), beside: Beside | None = None
+) -> Compared | None:
     """How the labels of a model stand.
 
     Traits of one eye look at the same thing, so of these the smallest chance counts, times their number. The eyes are
@@ -139,6 +151,8 @@ def compare(measured: Measured, null: Null, references: Sequence[Measured] = ())
         null: How models without a backdoor scatter.
         references: What the same detectors measured of models of the same task: what is ordinary about each label there
             is taken away here.
+        beside: A copy of the model, retrained on clean images. What a label keeps there is taken away as well; for some
+            backdoors survive in it, the smaller of two chances counts, with and without it, times two.
 
     Returns:
         ``None`` where nothing was measured that the null knows.
@@ -146,11 +160,19 @@ def compare(measured: Measured, null: Null, references: Sequence[Measured] = ())
     Reference: Rosner, Percentage points for a generalized ESD many-outlier procedure, Technometrics 1983, for setting
     labels aside one after the other.
     """
-    known = [(i, TRAITS[name], vs) for i, found in enumerate(measured) for name, vs in found.items() if name in TRAITS]
-    beside = [[_heights(trait, r[i : i + 1]) for r in references] for i, trait, _ in known]
-    sights = [_sight(trait, vs, null, theirs) for (_, trait, vs), theirs in zip(known, beside, strict=True)]
-    order = list(TRAITS.values())
-    eyes = _Eyes(sorted((s for s in sights if s is not None), key=lambda s: order.index(s.trait)), null)
+    models = f"{models_of(len(references))} of the same task, and with " if references else ""
+    alone = _compared(_Eyes(sights_of(measured, null, references), null), models)
+    sights = [] if beside is None else sights_beside(measured, beside)
+    if alone is None or beside is None or not sights:
+        return alone
+    copied = _compared(_Eyes(sights, beside.null), "")
+    both = [alone] if copied is None else [alone, copied]
+    nearest = min(both, key=lambda one: one.chance_of(one.first))
+    return dataclasses.replace(nearest, looks=len(both) * nearest.looks)
+
+
+def _compared(eyes: "_Eyes", models: str) -> Compared | None:
+    """How labels stand by these eyes, compared with some models beside those of the null."""
     if not eyes.labels:
         return None
     rest = list(eyes.labels)
@@ -170,41 +192,14 @@ def compare(measured: Measured, null: Null, references: Sequence[Measured] = ())
     found += eyes.look([*rest, aside[-1]])
     unique = {s.label: s for s in reversed(found)}
     standings = sorted(unique.values(), key=lambda s: (s.log_chance, s.label))
-    models = f"{models_of(len(references))} of the same task, and with " if references else ""
-    return Compared(tuple(standings), len(rest) + 1, looks, eyes.log_level(), models + null.learned_from)
-
-
-@dataclass(frozen=True)
-class _Sight:
-    """One trait as one detector measured it: values and heights, by label."""
-
-    trait: Trait
-    values: Mapping[int, float]
-    heights: Mapping[int, float]
-    scatter: Scatter
-
-
-def _sight(
-    trait: Trait, values: Mapping[int, float], null: Null, references: Sequence[Mapping[int, float]]
-) -> _Sight | None:
-    scatter = null.of(trait.name)
-    if scatter is None or not values:
-        return None
-    heights, scatter = less_ordinary(_heights(trait, [{trait.name: values}]), references, scatter)
-    return _Sight(trait, values, heights, scatter)
-
-
-def _heights(trait: Trait, measured: Measured) -> dict[int, float]:
-    """How high labels stand by a trait; those of which it was not measured are left out."""
-    values = [(label, v) for found in measured for label, v in found.get(trait.name, {}).items()]
-    return {label: height for label, value in values if (height := trait.height(value)) is not None}
+    return Compared(tuple(standings), len(rest) + 1, looks, eyes.log_level(), models + eyes.null.learned_from)
 
 
 class _Eyes:
     """All that was measured, by eye."""
 
-    def __init__(self, sights: Sequence[_Sight], null: Null) -> None:
-        self.sights = sights
+    def __init__(self, sights: Sequence[Sight], null: Null) -> None:
+        self.sights, self.null = sights, null
         self.labels = sorted({label for sight in sights for label in sight.values})
         names = dict.fromkeys(sight.trait.eye for sight in sights)
         self.by_eye = [[i for i, sight in enumerate(sights) if sight.trait.eye == eye] for eye in names]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mantrap.core import Classifier, Cost, Detection, ImageSet, ReversedTrigger, Rng
+from mantrap.detect.heldout import measure_triggers
 from mantrap.detect.natural import rearrange
 from mantrap.ops.intervals import wilson
 from mantrap.ops.recovered import put_on
@@ -39,6 +40,8 @@ def suspect_records(
     heldout: ImageSet,
     suspects: Sequence[tuple[str, Judged, ReversedTrigger]],
     rng: Rng,
+    *,
+    copy: Classifier | None = None,
 ) -> tuple[tuple[SuspectRecord, ...], Cost]:
     """A record with pictures for each suspect, and what the pictures cost.
 
@@ -47,6 +50,7 @@ def suspect_records(
         heldout: Images that the search has not seen.
         suspects: Detector, judgement and trigger of each suspect, best first.
         rng: Source of the shuffling of triggers.
+        copy: The model retrained on clean images, on which triggers are tried as well.
     """
     sources = source_classes(model, heldout) if suspects else torch.empty(0, dtype=torch.int64)
     cost = Cost(forward=0 if heldout.labelled or not suspects else len(heldout))
@@ -58,6 +62,10 @@ def suspect_records(
         stream = rng.child("shuffled", detector=detector, target=trigger.target)
         rearranged, checked = rearrange(model, heldout, trigger, sources=sources, rng=stream)
         cost += checked + Cost(forward=2 * len(examples))
+        on_copy = None
+        if copy is not None:
+            rates, tried = measure_triggers(copy, heldout, [trigger])
+            on_copy, cost = rates.get(trigger.target), cost + tried
         name = model.class_names[trigger.target]
         records.append(
             SuspectRecord(
@@ -72,6 +80,7 @@ def suspect_records(
                 flagged_by_paper=judged.outlier,
                 elsewhere=rearranged.elsewhere,
                 shuffled=rearranged.shuffled,
+                on_copy=on_copy,
                 size=size_of(trigger),
                 **pictures_of(trigger, f"label {trigger.target}"),
                 examples=examples,

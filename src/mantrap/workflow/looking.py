@@ -1,7 +1,9 @@
-"""Detectors at work: on the model in question and on references, within the time that there is."""
+"""Detectors at work: on the model in question, on a copy and on references, within the time that there is."""
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mantrap.core import FORGETFUL, Classifier, Cost, Detection, Detector, ImageSet, Memo, OutOfTime, Progress, Rng
 from mantrap.records import CheckRecord, CheckStatus
@@ -10,12 +12,30 @@ from mantrap.workflow.budget import Budget
 from mantrap.workflow.ledger import Ledger, TimedMemo
 from mantrap.workflow.plan import Plan, spelled
 from mantrap.workflow.references import Looked, check_of, measure
+from mantrap.workflow.retraining import Copied, no_copy, retrain, told_by_search, unwanted
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What detectors saw.
+
+    Args:
+        detections: What each says of the model.
+        looked: What the references look like.
+        copied: What came of a copy of the model.
+        checks: What the reader must know of references and copy.
+    """
+
+    detections: tuple[Detection, ...]
+    looked: tuple[Looked, ...]
+    copied: Copied
+    checks: tuple[CheckRecord, ...]
+
+
 class Looking:
-    """The detectors of an audit, one after the other, then the same on every reference.
+    """The detectors of an audit, one after the other, then the same on a copy of the model and on every reference.
 
     Args:
         model: The classifier in question.
@@ -39,14 +59,13 @@ class Looking:
         self.watch, self.ledger, self.progress = watch, ledger, progress
         self.budget = Budget(plan.budget, len(plan.detectors) + bool(plan.references))
         self._asked = len(set(plan.labels or range(model.num_classes)))
-        self.rng = Rng(plan.seed).child("detect")
+        self._rng = Rng(plan.seed)
+        self.rng = self._rng.child("detect")
         self.missing = [*words.partial(plan.labels, model)]
         """What was left out, in sentences: what nobody asked for, and what time did not suffice for."""
 
-    def everywhere(
-        self, scan: ImageSet, heldout: ImageSet
-    ) -> tuple[tuple[Detection, ...], tuple[Looked, ...], tuple[CheckRecord, ...]]:
-        """What detectors say of the model, what the references look like, and whether these look clean.
+    def everywhere(self, scan: ImageSet, heldout: ImageSet) -> Seen:
+        """What detectors say of the model, of a copy of it, and of references.
 
         Args:
             scan: Images to search with.
@@ -54,10 +73,11 @@ class Looking:
         """
         detections = self._at_the_model(scan, heldout)
         looked = self._at_references(detections, scan, heldout) if self.plan.references else ()
+        copied = self._at_a_copy(detections, scan, heldout)
         check = check_of(looked) if looked else None
         if check is not None and check.status is CheckStatus.WARNED:
             self.missing.append(check.message)
-        return detections, looked, (() if check is None else (check,))
+        return Seen(detections, looked, copied, (copied.check, *(() if check is None else (check,))))
 
     def _at_the_model(self, scan: ImageSet, heldout: ImageSet) -> tuple[Detection, ...]:
         """What each detector says, in the order of the plan.
@@ -69,18 +89,56 @@ class Looking:
         found = {spelled(detector): self._detect(detector, scan, heldout) for detector in order}
         return tuple(found[spelled(detector)] for detector in self.plan.detectors)
 
+    def _at_a_copy(self, detections: Sequence[Detection], scan: ImageSet, heldout: ImageSet) -> Copied:
+        """What a copy of the model looks like that was retrained on clean images; without one, why there is none.
+
+        Of a budget it gets what all others have left.
+        """
+        observer = self.budget.next(self.progress)
+        again = [told_by_search(d) for d in detections]
+        unwanted_one = unwanted(self.model, scan, detections, asked=self.plan.copy)
+        if unwanted_one is not None:
+            return unwanted_one
+        checkpoint = None if self.folder is None else self.folder.work("copy.pt")
+        copied = no_copy("time did not suffice for it")
+        with self.watch.stage("copy"), contextlib.suppress(OutOfTime):
+            rng = self._rng.child("copy")
+            made = retrain(self.model, scan, heldout, rng=rng, progress=observer, checkpoint=checkpoint)
+            if made.model is None:
+                copied = made
+            else:
+                measured, cost = measure(
+                    made.model,
+                    self._who(made.model, again),
+                    scan,
+                    heldout,
+                    labels=self.plan.labels,
+                    rng=self.rng,
+                    progress=observer,
+                )
+                copied = dataclasses.replace(made, measured=measured, cost=made.cost + cost)
+        self.ledger.add("copy", copied.cost)
+        return copied
+
+    def _who(self, model: Classifier, again: Sequence[bool]) -> list[tuple[Detector, Memo] | None]:
+        """Which detectors look at another model too, and where their finished work is kept."""
+        weights = model.digest()
+        return [
+            (detector, self._memo(f"{spelled(detector)} {weights}")) if some else None
+            for detector, some in zip(self.plan.detectors, again, strict=True)
+        ]
+
     def _at_references(self, detections: Sequence[Detection], scan: ImageSet, heldout: ImageSet) -> tuple[Looked, ...]:
         """What the references look like, as many as there is time for."""
         references, observer = self.plan.references, self.budget.next(self.progress)
         looked: list[Looked] = []
         with self.watch.stage("references"), contextlib.suppress(OutOfTime):
             for reference in references:
-                weights, asked = reference.model.digest(), self.plan.labels
-                who = [
-                    (detector, self._memo(f"{spelled(detector)} {weights}")) if before.traits else None
-                    for detector, before in zip(self.plan.detectors, detections, strict=True)
-                ]
-                looked.append(measure(reference, who, scan, heldout, labels=asked, rng=self.rng, progress=observer))
+                who = self._who(reference.model, [bool(d.traits) for d in detections])
+                found = measure(
+                    reference.model, who, scan, heldout, labels=self.plan.labels, rng=self.rng, progress=observer
+                )
+                looked.append(Looked(reference, *found))
         self.ledger.add("references", sum((one.cost for one in looked), Cost()))
         if len(looked) < len(references):
             self.missing.append(f"Time sufficed for {len(looked)} of {len(references)} references.")

@@ -60,8 +60,10 @@ class Plan:
         detectors: Who looks, in this order.
         labels: Which labels to scan, each once; all where ``None``.
         references: Models of the same task to compare with, measured by the same detectors on the same images.
-        budget: Seconds that detectors and references may take; as long as they need where ``None``. Labels are then
-            searched in small groups, so that little is lost when the time is over.
+        copy: Whether a copy of the model is retrained on the images and measured by the same detectors; where ``None``,
+            if it does not take long.
+        budget: Seconds that detectors, copy and references may take; as long as they need where ``None``. Labels are
+            then searched in small groups, so that little is lost when the time is over.
         seed: Of all randomness.
         command: How to run it again, for the record.
     """
@@ -69,6 +71,7 @@ class Plan:
     detectors: tuple[Detector, ...]
     labels: tuple[int, ...] | None = None
     references: tuple[Reference, ...] = ()
+    copy: bool | None = None
     budget: float | None = None
     seed: int = 0
     command: str = ""
@@ -99,6 +102,7 @@ class Plan:
             "versions": versions(),
             "detectors": [repr(d) for d in self.detectors],
             "labels": None if self.labels is None else list(self.labels),
+            "copy": self.copy,
             "references": [reference.model.digest() for reference in self.references],
             "seed": self.seed,
         }

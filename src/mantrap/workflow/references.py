@@ -8,7 +8,8 @@ from mantrap.core import Classifier, Cost, Detector, ImageSet, Memo, OutOfTime, 
 from mantrap.errors import MissingDataError, UsageError
 from mantrap.models.cards import marked_backdoored
 from mantrap.records import CheckRecord, CheckStatus
-from mantrap.workflow.comparing import Measured, compare, models_of, null_for
+from mantrap.workflow.comparing import compare, models_of, null_for
+from mantrap.workflow.heights import Measured
 from mantrap.workflow.plan import Reference
 from mantrap.workflow.verdict import CHANCE_BELOW
 from mantrap.workflow.words import percent
@@ -100,7 +101,7 @@ def _network(model: Classifier) -> str:
 
 
 def measure(
-    reference: Reference,
+    model: Classifier,
     who: Sequence[tuple[Detector, Memo] | None],
     scan: ImageSet,
     heldout: ImageSet,
@@ -108,11 +109,11 @@ def measure(
     labels: Sequence[int] | None,
     rng: Rng,
     progress: Progress,
-) -> Looked:
-    """Measure a reference as the model was measured, with the same images and the same randomness.
+) -> tuple[Measured, Cost]:
+    """Measure another model as the one in question was measured, with the same images and the same randomness.
 
     Args:
-        reference: The model.
+        model: A reference, or a copy.
         who: Detectors, and where the finished work of each is kept; ``None`` for one that is left out.
         scan: Images to search with.
         heldout: Other images.
@@ -129,14 +130,12 @@ def measure(
         traits: Mapping[str, Mapping[int, float]] = {}
         if one is not None:
             detector, memo = one
-            found = detector.detect(
-                reference.model, scan, heldout=heldout, labels=labels, rng=rng, progress=progress, memo=memo
-            )
+            found = detector.detect(model, scan, heldout=heldout, labels=labels, rng=rng, progress=progress, memo=memo)
             if found.missed:
                 raise OutOfTime
             traits, cost = found.traits, cost + found.cost
         measured.append(traits)
-    return Looked(reference, measured, cost)
+    return measured, cost
 
 
 def check_of(looked: Sequence[Looked]) -> CheckRecord:

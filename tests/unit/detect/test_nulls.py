@@ -10,21 +10,45 @@ from mantrap.detect.nulls import known_coverage, known_nulls
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.verdict import RULE
 
-NULLS = known_nulls().nulls
+NULLS, COPIES = known_nulls().nulls, known_nulls().beside_copies
 
-every_null = pytest.mark.parametrize("null", NULLS, ids=lambda null: null.arch or "any")
+every_table = pytest.mark.parametrize("table", [NULLS, COPIES], ids=["alone", "beside copies"])
+every_null = pytest.mark.parametrize(
+    "null",
+    [*NULLS, *COPIES],
+    ids=lambda null: f"{null.arch or 'any'}{'-beside-a-copy' if null in COPIES else ''}",
+)
 
 
-def test_the_first_holds_for_any_network_and_no_network_has_two():
-    names = [null.arch for null in NULLS]
+@every_table
+def test_the_first_holds_for_any_network_and_no_network_has_two(table):
+    names = [null.arch for null in table]
 
     assert names[0] == ""
     assert len(set(names)) == len(names)
-    assert known_nulls().for_arch("a_network_that_nobody_knows(width=3)") == NULLS[0]
 
 
-def test_every_trait_is_known_of_any_network():
-    assert [scatter.trait for scatter in NULLS[0].scatters] == list(TRAITS)
+def test_a_network_that_nobody_knows_has_the_first():
+    name = "a_network_that_nobody_knows(width=3)"
+
+    assert known_nulls().for_arch(name) == NULLS[0]
+    assert known_nulls().beside_copy(name) == COPIES[0]
+
+
+@every_table
+def test_every_trait_is_known_of_any_network(table):
+    assert [scatter.trait for scatter in table[0].scatters] == list(TRAITS)
+
+
+@pytest.mark.parametrize("null", COPIES, ids=lambda null: null.arch or "any")
+def test_copies_explain_what_is_searched_and_not_the_last_layer_which_is_new_in_them(null):
+    for scatter in null.scatters:
+        assert (0 < scatter.kept < 1) is (not TRAITS[scatter.trait].least)
+
+
+@pytest.mark.parametrize("null", NULLS, ids=lambda null: null.arch or "any")
+def test_models_alone_have_no_copies_to_explain_them(null):
+    assert {scatter.kept for scatter in null.scatters} == {0.0}
 
 
 @every_null

@@ -22,7 +22,9 @@ ANY = Null(
 SMALL = dataclasses.replace(ANY, arch="resnet8", learned_from="18 models")
 OTHER = dataclasses.replace(ANY, arch="resnet", learned_from="9 models")
 SHIFTS = (ShiftScatter(fewest=2, most=5, centre=0.125, between=0.0625, models=23, shifts=4),)
-NULLS = Nulls(nulls=(ANY, SMALL, OTHER), shifts=SHIFTS)
+BESIDE = dataclasses.replace(ANY, scatters=(dataclasses.replace(ANY.scatters[0], kept=0.75),))
+BESIDE_SMALL = dataclasses.replace(BESIDE, arch="resnet8")
+NULLS = Nulls(nulls=(ANY, SMALL, OTHER), beside_copies=(BESIDE, BESIDE_SMALL), shifts=SHIFTS)
 
 
 def test_a_table_of_nulls_comes_back_equal_from_its_json():
@@ -34,9 +36,15 @@ def test_a_table_of_nulls_comes_back_equal_from_its_json():
     assert again.shifts == SHIFTS
 
 
-def test_a_table_from_before_shifts_were_known_has_none():
-    older = {name: value for name, value in json.loads(NULLS.to_json()).items() if name != "shifts"}
-    assert Nulls.from_json(json.dumps(older)) == dataclasses.replace(NULLS, shifts=())
+@pytest.mark.parametrize("name", ["shifts", "beside_copies"])
+def test_a_table_from_before_something_was_known_has_none_of_it(name):
+    older = {key: value for key, value in json.loads(NULLS.to_json()).items() if key != name}
+    assert Nulls.from_json(json.dumps(older)) == dataclasses.replace(NULLS, **{name: ()})
+
+
+def test_a_scatter_from_before_copies_were_known_keeps_nothing():
+    older = {key: value for key, value in json.loads(ANY.scatters[0].to_json()).items() if key != "kept"}
+    assert Scatter.from_json(json.dumps(older)).kept == 0.0
 
 
 def test_a_table_of_nulls_of_another_version_is_refused():
@@ -58,6 +66,21 @@ def test_a_table_of_nulls_of_another_version_is_refused():
 )
 def test_a_network_has_its_null_whatever_its_size_or_else_the_one_for_any(arch, found):
     assert NULLS.for_arch(arch) is found
+
+
+@pytest.mark.parametrize(("arch", "found"), [("resnet8(width=16)", BESIDE_SMALL), ("resnet", BESIDE), ("", BESIDE)])
+def test_a_network_beside_its_copy_has_a_null_of_that_or_else_the_one_for_any(arch, found):
+    assert NULLS.beside_copy(arch) is found
+
+
+def test_where_nothing_is_known_of_copies_there_is_none():
+    assert dataclasses.replace(NULLS, beside_copies=()).beside_copy("resnet8") is None
+
+
+def test_without_levels_what_copies_keep_stays():
+    levelled = dataclasses.replace(BESIDE.scatters[0], between=0.5)
+    found = dataclasses.replace(BESIDE, scatters=(levelled,)).without_levels()
+    assert found == BESIDE
 
 
 def test_the_scatter_of_a_trait_is_found_by_its_name():

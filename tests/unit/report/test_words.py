@@ -20,6 +20,7 @@ from mantrap.report.words import (
     scrub,
     signed,
     threshold_of,
+    washed_out,
 )
 
 
@@ -118,3 +119,31 @@ def test_a_p_value_is_told_as_the_published_test_and_not_as_the_verdict():
     assert said.endswith("It does not decide the verdict.")
     assert chance(0.0).count("0 % of models") == 1
     assert chance(None) is None
+
+
+@pytest.mark.parametrize(
+    ("hits", "said"),
+    [
+        (0, "works on 0 % of images. What no clean image needs was lost there: so are planted triggers, and some"),
+        (49, "works on 49.0 % of images. What no clean image needs was lost there"),
+        (50, "works on 50.0 % of images. So do natural ones, and triggers that were planted deep."),
+        (100, "works on 100 % of images. So do natural ones"),
+    ],
+)
+def test_a_trigger_that_works_half_as_often_on_a_copy_is_not_lost_there(suspicious, hits, said):
+    suspect = dataclasses.replace(suspicious.suspects[0], success=1.0, on_copy=wilson(hits, 100))
+    sentence = washed_out(suspect)
+
+    assert sentence.startswith("On a copy of this model that was retrained for a moment on the clean images it works")
+    assert said in sentence
+
+
+def test_half_as_often_is_half_of_what_it_does_here(suspicious):
+    suspect = dataclasses.replace(suspicious.suspects[0], success=0.9, on_copy=wilson(45, 100))
+
+    assert "So do natural ones" in washed_out(suspect)
+    assert "was lost there" in washed_out(dataclasses.replace(suspect, success=0.91))
+
+
+def test_without_a_copy_nothing_is_said_of_one(suspicious):
+    assert washed_out(dataclasses.replace(suspicious.suspects[0], on_copy=None)) == ""

@@ -1,6 +1,8 @@
 """Labels that stand out, alone and together, against a null that is known; honest where none does."""
 
+import dataclasses
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mantrap.ops.explained import less_kept
 from mantrap.ops.moderated import joined, log_chance_of_level, log_chances
+from mantrap.records import Nulls
 from mantrap.records.traits import MARGIN, PATCH, PERTURBATION, ROW_MEAN, ROW_NORM
-from mantrap.workflow.comparing import LEVEL_SHARE, compare
+from mantrap.workflow import comparing
+from mantrap.workflow.comparing import LEVEL_SHARE, beside_copy, compare
+from mantrap.workflow.heights import Beside
 from mantrap.workflow.shifting import SHIFT_SHARE
 from tests.nulls import BETWEEN, FREEDOM, SPREAD, null_of
 
@@ -196,6 +202,104 @@ class TestSeveralLabels:
         assert compare([values(MARGIN, ORDINARY[:6])], ALL).looks > 1.0
 
 
+KEPT, OWN, OF_COPY = 0.7, 0.25, 0.5
+COPIES = dataclasses.replace(null_of(kept=KEPT, spread=OWN), learned_from="models beside copies")
+EASY = [*ORDINARY[:4], 4.2, *ORDINARY[5:]]
+"""Of these label 4 is the one that stands out."""
+
+
+class TestBesideACopy:
+    def beside(self, heights, null=COPIES):
+        return compare([values(PATCH, EASY)], ALL, beside=Beside([values(PATCH, heights)], null))
+
+    def by_the_copy_alone(self, copied):
+        """Logarithm of the chance of label 4 where nobody looks at the model alone."""
+        rests = less_kept(dict(enumerate(EASY)), dict(enumerate(copied)), KEPT)
+        return log_chances(list(rests.values()), COPIES.of("patch"))[4]
+
+    def test_a_label_that_is_lost_there_stands_out_further(self):
+        alone, lost = compare([values(PATCH, EASY)], ALL), self.beside(ORDINARY)
+
+        assert lost.first.label == alone.first.label == 4
+        assert lost.p_value < 0.2 * alone.p_value
+        assert parts(lost, 4)["patch"].chance == pytest.approx(math.exp(self.by_the_copy_alone(ORDINARY)))
+        assert parts(lost, 4)["patch"].value == pytest.approx(math.exp(-4.2))
+
+    def test_a_label_that_is_kept_there_stands_as_it_does_alone_and_the_second_look_counts(self):
+        alone, kept = compare([values(PATCH, EASY)], ALL), self.beside([*ORDINARY[:4], 4.9, *ORDINARY[5:]])
+
+        assert self.by_the_copy_alone([*ORDINARY[:4], 4.9, *ORDINARY[5:]]) > math.log(0.3)
+        assert kept == dataclasses.replace(alone, looks=2 * alone.looks)
+        assert kept.p_value == pytest.approx(2 * alone.p_value)
+
+    def test_both_looks_count_where_it_is_the_copy_that_tells(self):
+        lost = self.beside(ORDINARY)
+
+        assert lost.looks == 2 * compare([values(PATCH, EASY)], ALL).looks
+
+    def test_what_it_was_compared_with_is_said(self):
+        measured = [values(PATCH, EASY)]
+        lost = Beside([values(PATCH, ORDINARY)], COPIES)
+        kept = Beside([values(PATCH, [*ORDINARY[:4], 4.9, *ORDINARY[5:]])], COPIES)
+        reference = [values(PATCH, ORDINARY)]
+
+        assert compare(measured, ALL, [reference], lost).null == "models beside copies"
+        assert (
+            compare(measured, ALL, [reference], kept).null == f"1 model of the same task, and with {ALL.learned_from}"
+        )
+
+    @pytest.mark.parametrize(
+        "copied", [{}, values(PATCH, [2.5]), values(MARGIN, ORDINARY)], ids=["nothing", "one label", "another trait"]
+    )
+    def test_that_says_nothing_there_was_one_look(self, copied):
+        measured = [values(PATCH, EASY)]
+
+        assert compare(measured, ALL, beside=Beside([copied], COPIES)) == compare(measured, ALL)
+
+    def test_the_level_is_that_of_models_beside_copies_where_the_copy_tells(self):
+        found, level = self.beside(ORDINARY), log_chance_of_level(EASY, COPIES.of("patch"))
+
+        assert found.level == pytest.approx(min(1.0, math.exp(level) / LEVEL_SHARE))
+        assert found.log_level == pytest.approx(level)
+
+    def test_traits_are_joined_by_how_they_stand_out_together_there(self):
+        measured = [values(PATCH, EASY), values(MARGIN, EASY)]
+        copied = [values(PATCH, ORDINARY), values(MARGIN, ORDINARY)]
+        apart, alike = (
+            compare(measured, null_of(together=4.0), beside=Beside(copied, dataclasses.replace(COPIES, together=rows)))
+            for rows in (COPIES.together, null_of(together=4.0).together)
+        )
+        alone = [p.chance for p in apart.first.parts]
+
+        assert math.exp(apart.first.log_chance) < min(alone) < math.exp(alike.first.log_chance)
+
+
+class TestACopyOfANetwork:
+    @pytest.fixture(autouse=True)
+    def known(self, monkeypatch):
+        tables = Nulls(nulls=(ALL,), beside_copies=(COPIES, dataclasses.replace(COPIES, arch="resnet8")))
+        monkeypatch.setattr(comparing, "known_nulls", lambda: tables)
+        return tables
+
+    MEASURED: ClassVar = [values(PATCH, ORDINARY)]
+
+    def test_is_compared_with_such_copies(self, known):
+        assert beside_copy("resnet8(width=4)", (1, 28, 28), self.MEASURED, (3, 3)) == Beside(
+            self.MEASURED, known.beside_copies[1], frozenset({3})
+        )
+        assert beside_copy("other", (1, 28, 28), self.MEASURED).null == COPIES
+
+    @pytest.mark.parametrize("shape", [(1, 11, 28), (3, 65, 65)])
+    def test_is_not_compared_by_the_level_for_images_of_other_sizes(self, shape):
+        assert beside_copy("other", shape, self.MEASURED).null == COPIES.without_levels()
+
+    def test_that_was_not_measured_or_that_nobody_knows_is_none(self, known, monkeypatch):
+        assert beside_copy("other", (1, 28, 28), None) is None
+        older = dataclasses.replace(known, beside_copies=())
+        monkeypatch.setattr(comparing, "known_nulls", lambda: older)
+        assert beside_copy("other", (1, 28, 28), self.MEASURED) is None
+
+
 def population(models, labels, seed, trait):
     """Heights [models, labels] of models without a backdoor, as the null says."""
     rng = np.random.default_rng(seed)
@@ -225,3 +329,15 @@ class TestWithoutABackdoor:
         for level in (0.02, 0.07, 0.2):
             assert (found < level).sum() <= stats.binom.ppf(0.9995, 200, level)
         assert (found < 0.3).mean() > 0.08
+
+    def test_nor_does_one_that_is_seen_beside_a_copy_as_well(self):
+        rng = np.random.default_rng(5)
+        shared, own = rng.normal(0, OF_COPY, (200, 10)), population(200, 10, 6, MARGIN) * OWN / SPREAD
+        pairs = zip(KEPT * shared + own, shared, strict=True)
+        found = np.array(
+            [compare([values(MARGIN, h)], ALL, beside=Beside([values(MARGIN, c)], COPIES)).p_value for h, c in pairs]
+        )
+
+        for level in (0.02, 0.07, 0.2):
+            assert (found < level).sum() <= stats.binom.ppf(0.9995, 200, level)
+        assert (found < 0.5).mean() > 0.08

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from mantrap.core import Cost, Detection, ReversedPatch, ReversedPerturbation, Rng
+from mantrap.models import wrap
 from mantrap.ops.intervals import wilson
 from mantrap.workflow.evidence import EXAMPLES, marked, suspect_records
 from mantrap.workflow.verdict import Judged
@@ -107,6 +108,30 @@ def test_an_infinite_index_is_left_out_but_flagged():
 
 def test_a_trigger_whose_success_is_not_known_is_no_evidence():
     assert records(stage.image_set(30), hits=None)[0] == ()
+
+
+@pytest.mark.parametrize(("planted", "works"), [(True, 25), (False, 0)])
+def test_the_record_says_how_the_trigger_works_on_a_copy_and_that_costs_two_answers_an_image(planted, works):
+    copied = stage.model(planted=planted)
+    (record,), cost = suspect_records(MODEL, stage.image_set(30), [("d", judged(), trigger())], Rng(0), copy=copied)
+
+    assert (record.on_copy.hits, record.on_copy.total) == (works, 25)
+    assert (cost.forward, cost.backward) == (2 * EXAMPLES + REARRANGED + 2 * 30, 0)
+
+
+def test_without_a_copy_nothing_is_said_of_one():
+    (record,), _ = records(stage.image_set(30))
+    assert record.on_copy is None
+
+
+def test_a_copy_that_answers_everything_with_the_label_shows_no_trigger_at_work():
+    constant = stage.module(planted=False)
+    torch.nn.init.zeros_(constant.templates.weight)
+    constant.templates.bias.data[stage.TARGET] = 1.0
+    copied = wrap(constant, input_shape=(1, stage.SIDE, stage.SIDE))
+    (record,), _ = suspect_records(MODEL, stage.image_set(30), [("d", judged(), trigger())], Rng(0), copy=copied)
+
+    assert record.on_copy is None
 
 
 def test_no_suspects_cost_nothing():

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mantrap.ops.moderated import less_ordinary, log_chances
+from mantrap.ops.explained import less_kept, less_ordinary
+from mantrap.ops.moderated import log_chances
 from mantrap.records import Scatter
 
 ALIKE = 0.6
@@ -156,3 +157,90 @@ def test_how_high_a_reference_stands_as_a_whole_does_not_matter(heights, shift):
 
     assert one[0] == pytest.approx(other[0], abs=1e-9)
     assert one[1].spread == pytest.approx(other[1].spread)
+
+
+KEPT, OF_COPY, OWN = 0.7, 0.5, 0.3
+"""What a label owes to what its copy keeps, how far labels of a copy scatter, and what a model has beside that."""
+
+
+def beside(seed, labels=LABELS):
+    """Heights of a model and of its copy, and what the model has that the copy explains nothing of."""
+    rng = np.random.default_rng(seed)
+    copied = rng.normal(rng.normal(1.0, 2.0), OF_COPY, labels)
+    own = rng.normal(0, OWN, labels)
+    return by_label(rng.normal(2.0, 0.5) + KEPT * copied + own), by_label(copied), own
+
+
+def spread_of(heights):
+    return np.var(list(heights.values()), ddof=1)
+
+
+class TestWhatACopyDoesNotExplain:
+    @pytest.mark.parametrize("kept", [KEPT, 0.4, 0.0])
+    def test_scatters_as_theory_says(self, kept):
+        found = [spread_of(less_kept(heights, copied, kept)) for heights, copied, _ in map(beside, range(400))]
+        theory = OWN**2 + (KEPT - kept) ** 2 * OF_COPY**2
+
+        assert np.mean(found) == pytest.approx(theory, rel=4 * math.sqrt(2 / (400 * (LABELS - 1))))
+
+    def test_is_what_the_model_has_of_its_own_where_the_slope_is_the_true_one(self):
+        heights, copied, own = beside(3)
+        rest = less_kept(heights, copied, KEPT)
+
+        assert [h - rest[0] for h in rest.values()] == pytest.approx(list(own - own[0]))
+
+    def test_has_the_mean_that_was_there(self):
+        heights, copied, _ = beside(4)
+
+        assert np.mean(list(less_kept(heights, copied, KEPT).values())) == pytest.approx(np.mean([*heights.values()]))
+
+    def test_of_a_label_that_is_lost_in_the_copy_stands_out_further_than_its_height_does(self):
+        heights, copied, _ = beside(5)
+        heights[7] = max(heights.values()) + 0.5
+        lost = less_kept(heights, copied | {7: min(copied.values())}, KEPT)
+        there = less_kept(heights, copied | {7: max(copied.values()) + 1.0}, KEPT)
+        chances = [
+            log_chances(list(h.values()), dataclasses.replace(KNOWN, spread=OWN))[7] for h in (there, heights, lost)
+        ]
+
+        assert there[7] < heights[7] < lost[7]
+        assert chances == sorted(chances, reverse=True)
+        assert math.exp(chances[2]) < 0.01 < math.exp(chances[0])
+
+
+class TestACopy:
+    HEIGHTS: ClassVar = {0: 1.0, 1: 3.0, 2: 2.0, 3: 5.0}
+    COPIED: ClassVar = {0: 1.0, 1: 2.0, 2: 3.0, 3: 2.0}
+
+    def test_in_which_a_label_could_not_be_forced_at_all_has_it_at_its_lowest(self):
+        without = {label: h for label, h in self.COPIED.items() if label != 3}
+
+        assert less_kept(self.HEIGHTS, without, 0.5) == less_kept(self.HEIGHTS, without | {3: 1.0}, 0.5)
+
+    def test_that_is_unsure_of_a_label_leaves_it_and_counts_it_nowhere(self):
+        plain = less_kept({0: 1.0, 1: 3.0}, {0: 1.0, 1: 2.0}, 0.5)
+        for strange in ({2: 50.0, 3: -50.0}, {2: 50.0}, {}):
+            rest = less_kept(self.HEIGHTS, {0: 1.0, 1: 2.0} | strange, 0.5, unsure={2, 3})
+            assert rest == {**plain, 2: 2.0, 3: 5.0}
+
+    @pytest.mark.parametrize(
+        ("copied", "unsure"),
+        [({}, ()), ({0: 1.0}, ()), ({0: 1.0, 8: 2.0, 9: 3.0}, ()), ({0: 1.0, 1: 2.0, 2: 3.0}, (1, 2))],
+        ids=["nothing", "one", "labels that were not scanned", "labels it is unsure of"],
+    )
+    def test_that_knows_of_fewer_than_two_labels_says_nothing(self, copied, unsure):
+        assert less_kept(self.HEIGHTS, copied, 0.5, unsure=unsure) is None
+
+    def test_that_knows_of_two_is_enough(self):
+        assert less_kept({0: 1.0, 1: 3.0}, {0: 1.0, 1: 2.0}, 0.5) == {0: 1.25, 1: 2.75}
+
+    def test_of_which_nothing_is_kept_takes_nothing_away(self):
+        assert less_kept(self.HEIGHTS, self.COPIED, 0.0) == self.HEIGHTS
+
+    @given(st.dictionaries(st.integers(0, 9), st.floats(-3, 3), min_size=2), st.floats(-5, 5), st.floats(0, 1))
+    def test_may_stand_as_high_as_a_whole_as_it_likes(self, heights, shift, kept):
+        copied = {k: math.sin(3 * k) for k in heights}
+        one, other = (less_kept(heights, {k: v + by for k, v in copied.items()}, kept) for by in (0.0, shift))
+
+        assert one == pytest.approx(other, abs=1e-9)
+        assert sum(one.values()) == pytest.approx(sum(heights.values()), abs=1e-9)
