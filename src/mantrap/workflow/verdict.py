@@ -14,7 +14,7 @@ from mantrap.workflow.shifting import SHIFT_SHARE, Shifted, compare_shifts
 
 SUCCESS_FROM = 0.9
 CHANCE_BELOW = 0.02
-NOTICED_BELOW = 0.07
+NOTICED_BELOW = 0.1
 TRIGGER_BELOW = 0.1
 SEARCHED_BELOW = 0.1
 MOVED_FROM = 0.5

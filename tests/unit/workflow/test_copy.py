@@ -240,12 +240,24 @@ class TestACopy:
 
         assert [t.label for t in record.copy.traits] == [1, 3, 4]
 
-    def test_says_nothing_of_labels_of_which_it_saw_hardly_an_image(self):
+    @pytest.mark.parametrize("label", [2, stage.TARGET])
+    def test_says_nothing_of_labels_of_which_it_saw_hardly_an_image(self, label):
         images = stage.image_set(600)
-        others = [i for i in range(600) if i % stage.CLASSES != 2]
-        record = run(images=images.subset([*others[:130], 2, 8]))
+        others = [i for i in range(600) if i % stage.CLASSES != label]
+        record = run(images=images.subset([*others[:130], label, label + stage.CLASSES]))
+        own, there = (
+            {"margin": {t.label: t.value for t in traits}}
+            for traits in (record.detections[0].traits, record.copy.traits)
+        )
+        null = comparing.null_for("", (1, stage.SIDE, stage.SIDE))
+        told, misled = (
+            comparing.compare([own], null, beside=comparing.Beside([there], COPIES, frozenset(unsure))).p_value
+            for unsure in ({label}, ())
+        )
 
-        assert record.copy.unsure == (2,)
+        assert record.copy.unsure == (label,)
+        assert record.comparison.p_value == pytest.approx(told)
+        assert label != stage.TARGET or told != pytest.approx(misled)
 
     def test_stands_beside_references(self):
         module = headed.module(planted=False)

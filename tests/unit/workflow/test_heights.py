@@ -47,6 +47,13 @@ class TestWithoutACopy:
         assert sight.heights == pytest.approx(heights)
         assert sight.scatter.spread == pytest.approx(scatter.spread) != NULL.of("patch").spread
 
+    def test_each_detector_has_what_the_same_one_measured_of_references(self):
+        measured, others = [values(MARGIN, HEIGHTS), PATCHES], [values(MARGIN, turned()), PATCHES]
+        patches, margins = sights_of(measured, NULL, [others])
+
+        assert patches.heights == pytest.approx(less_ordinary(HEIGHTS, [HEIGHTS], NULL.of("patch"))[0])
+        assert margins.heights == pytest.approx(less_ordinary(HEIGHTS, [turned()], NULL.of("margin"))[0])
+
     def test_traits_come_in_their_usual_order(self):
         measured = [values(ROW_MEAN, HEIGHTS), values(MARGIN, HEIGHTS), PATCHES]
 

@@ -16,6 +16,7 @@ from mantrap.training import Recipe, fit
 from mantrap.workflow import retraining
 from mantrap.workflow.comparing import compare, null_for
 from mantrap.workflow.retraining import CLOSER_BELOW, retrain, told_by_search, unwanted
+from mantrap.workflow.verdict import NOTICED_BELOW
 from tests import headed, stage
 
 SHAPE, CLASSES, TARGET = (1, 12, 12), 4, 0
@@ -357,6 +358,13 @@ class TestNoCopy:
         assert self.why(self.wide(101), detections=ordinary) == self.why(detections=ordinary)
         assert self.why(detections=ordinary, asked=True) is None
 
+    def test_is_made_unasked_where_all_labels_are_alike_easy(self):
+        easy = Detection("some", 6, traits={"patch": dict.fromkeys(range(6), 0.028)})
+        compared = compare([easy.traits], null_for("", (1, 16, 16)))
+
+        assert compared.p_value == compared.level < CLOSER_BELOW
+        assert self.why(detections=[easy]) == (UNTROUBLED, "no label stands out so far that it matters")
+
     @pytest.mark.parametrize(("classes", "shape"), [(101, (1, 16, 16)), (6, (1, 16, 65)), (6, (3, 65, 16))])
     def test_is_made_unasked_where_it_would_take_long(self, classes, shape):
         model = self.wide(classes, shape)
@@ -388,4 +396,4 @@ def test_what_a_detector_reads_from_the_last_layer_or_nobody_knows_is_not_told_b
 
 
 def test_a_copy_is_made_for_labels_that_are_no_finding_yet():
-    assert 0.07 < CLOSER_BELOW < 1
+    assert NOTICED_BELOW < CLOSER_BELOW < 1
