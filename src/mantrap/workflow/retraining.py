@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mantrap.core import Classifier, Cost, Detection, ImageSet, Progress, Rng
-from mantrap.errors import FailedError, ModelError
+from mantrap.core import Classifier, Cost, Detection, ImageSet, OutOfTime, Progress, Rng
+from mantrap.errors import MantrapError
 from mantrap.ops.features import last_linear
 from mantrap.ops.intervals import wilson
 from mantrap.ops.scores import predictions
@@ -155,8 +155,10 @@ def retrain(
                 progress=progress,
                 checkpoint=checkpoint,
             )
-    except (FailedError, ModelError) as error:  # some networks answer otherwise while they learn
-        return no_copy(f"expected {error.expected}, got {error.got}")
+    except OutOfTime:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a network does while it learns, the audit goes on without
+        return no_copy(f"training it ended in {_short(error)}")
     assert learned.labels is not None
     counts = torch.bincount(learned.labels, minlength=model.num_classes)
     unsure = tuple((counts < _FEWEST_OF_A_LABEL).nonzero().flatten().tolist())
@@ -170,6 +172,12 @@ def retrain(
     message = f"A copy was retrained on {len(some)} images. {alike}."
     check = CheckRecord(name="copy", status=CheckStatus.PASSED, message=message)
     return Copied(check, trained.model, same, len(some), unsure, cost=cost)
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, MantrapError):
+        return f"{error.got}, where {error.expected} was expected"
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _last_layer(model: Classifier) -> str | None:
