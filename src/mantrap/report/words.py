@@ -156,7 +156,7 @@ def natural(suspect: SuspectRecord) -> str:
 
 def washed_out(suspect: SuspectRecord) -> str:
     """What it says of a trigger that it works on a copy of the model, retrained on clean images, or does not."""
-    if suspect.on_copy is None:
+    if suspect.on_copy is None or suspect.success < 2 * NATURAL_FROM:
         return ""
     said = (
         "On a copy of this model that was retrained for a moment on the clean images it works on "

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from mantrap.core import Classifier, Detection, ImageSet
 from mantrap.detect.nulls import known_coverage
 from mantrap.records import (
+    CheckStatus,
     ComparisonRecord,
     CopyRecord,
     CoverageRecord,
@@ -69,11 +70,12 @@ def detection_record(
     )
 
 
-def coverage_record(plan: Plan, rule: str, *, copied: bool) -> CoverageRecord | None:
-    """What audits of such a plan found by this rule, beside a copy; ``None`` where nobody measured it."""
+def coverage_record(plan: Plan, rule: str, copied: Copied) -> CoverageRecord | None:
+    """What audits of such a plan found by this rule, beside copies where these count; ``None`` where nobody knows."""
     known = known_coverage()
     same = known.rule == rule and sorted(known.detectors) == sorted(map(spelled, plan.detectors))
-    return known if same and copied and plan.labels is None and not plan.references else None
+    usual = plan.copy is None and copied.check.status is CheckStatus.PASSED
+    return known if same and usual and plan.labels is None and not plan.references else None
 
 
 def copy_record(model: Classifier, copied: Copied) -> CopyRecord | None:

@@ -164,7 +164,7 @@ class _Audit:
             blind_spots=words.blind_spots(detections, self.plan.labels),
             comparison=assembly.comparison_record(self.model, compared, moved),
             copy=assembly.copy_record(self.model, seen.copied),
-            coverage=assembly.coverage_record(self.plan, RULE, copied=seen.copied.measured is not None),
+            coverage=assembly.coverage_record(self.plan, RULE, seen.copied),
             suspects=suspects,
             shift=self._shift(shifted, moved, heldout),
             labels=assembly.label_records(self.model, detections[first], judged[first]),

@@ -99,11 +99,9 @@ class Looking:
         unwanted_one = unwanted(self.model, scan, detections, asked=self.plan.copy)
         if unwanted_one is not None:
             return unwanted_one
-        checkpoint = None if self.folder is None else self.folder.work("copy.pt")
         copied = no_copy("time did not suffice for it")
         with self.watch.stage("copy"), contextlib.suppress(OutOfTime):
-            rng = self._rng.child("copy")
-            made = retrain(self.model, scan, heldout, rng=rng, progress=observer, checkpoint=checkpoint)
+            made = retrain(self.model, scan, heldout, rng=self._rng.child("copy"), progress=observer)
             if made.model is None:
                 copied = made
             else:

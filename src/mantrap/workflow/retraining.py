@@ -8,7 +8,6 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -113,9 +112,7 @@ def _looks_closer(model: Classifier, detections: Sequence[Detection]) -> bool:
     return compared is not None and compared.chance_of(compared.first) < CLOSER_BELOW
 
 
-def retrain(
-    model: Classifier, scan: ImageSet, heldout: ImageSet, *, rng: Rng, progress: Progress, checkpoint: Path | None
-) -> Copied:
+def retrain(model: Classifier, scan: ImageSet, heldout: ImageSet, *, rng: Rng, progress: Progress) -> Copied:
     """Learn the last layer anew, and the others with it, from clean images.
 
     Args:
@@ -124,7 +121,6 @@ def retrain(
         heldout: Images on which the copy is compared with the model.
         rng: Source of the new layer's weights, and of the order of images.
         progress: Observer of the work.
-        checkpoint: Keeps the state after every epoch.
 
     Returns:
         The copy; none where the loss was not finite, or it answers held-out images otherwise than the model.
@@ -147,14 +143,9 @@ def retrain(
     learned = some if some.labelled else some.with_labels(predictions(model, some))
     try:
         with torch.enable_grad():
-            trained = fit(
-                _fresh(model, rng.child("layer")),
-                learned,
-                recipe=recipe,
-                rng=rng.child("fit"),
-                progress=progress,
-                checkpoint=checkpoint,
-            )
+            start = _fresh(model, rng.child("layer"))
+            made = fit(start, learned, recipe=recipe, rng=rng.child("fit"), progress=progress).model
+        same = wilson(int((predictions(made, heldout) == own).sum()), len(heldout))
     except OutOfTime:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a network does while it learns, the audit goes on without
@@ -162,7 +153,6 @@ def retrain(
     assert learned.labels is not None
     counts = torch.bincount(learned.labels, minlength=model.num_classes)
     unsure = tuple((counts < _FEWEST_OF_A_LABEL).nonzero().flatten().tolist())
-    same = wilson(int((predictions(trained.model, heldout) == own).sum()), len(heldout))
     seen = recipe.epochs * len(some)
     cost = Cost(forward=seen + (0 if some.labelled else len(some)) + 2 * len(heldout), backward=seen)
     alike = f"It answers {percent(same.value)} of held-out images as the model does"
@@ -171,7 +161,7 @@ def retrain(
         return Copied(CheckRecord(name="copy", status=CheckStatus.SKIPPED, message=message), cost=cost)
     message = f"A copy was retrained on {len(some)} images. {alike}."
     check = CheckRecord(name="copy", status=CheckStatus.PASSED, message=message)
-    return Copied(check, trained.model, same, len(some), unsure, cost=cost)
+    return Copied(check, made, same, len(some), unsure, cost=cost)
 
 
 def _short(error: Exception) -> str:
@@ -192,7 +182,9 @@ def _fresh(model: Classifier, rng: Rng) -> Classifier:
     name = _last_layer(model)
     assert name is not None
     fresh = copy.copy(model)
-    fresh.module = copy.deepcopy(model.module).requires_grad_(True)
+    fresh.module = copy.deepcopy(model.module)
+    for parameter in fresh.module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
     old = fresh.module.get_submodule(name)
     assert isinstance(old, nn.Linear)
     weights = old.weight.detach()

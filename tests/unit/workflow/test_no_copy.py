@@ -6,12 +6,15 @@ import pytest
 from torch import nn
 
 from mantrap.core import Detection
+from mantrap.detect import DEFAULT_DETECTORS, DETECTORS
 from mantrap.models import wrap
-from mantrap.records import CheckStatus
+from mantrap.records import CheckRecord, CheckStatus
 from mantrap.workflow import retraining
+from mantrap.workflow.assembly import coverage_record
 from mantrap.workflow.comparing import compare, null_for
+from mantrap.workflow.plan import Plan
 from mantrap.workflow.retraining import CLOSER_BELOW, told_by_search, unwanted
-from mantrap.workflow.verdict import NOTICED_BELOW
+from mantrap.workflow.verdict import NOTICED_BELOW, RULE
 from tests import headed, stage
 
 
@@ -115,3 +118,19 @@ def test_what_a_detector_reads_from_the_last_layer_or_nobody_knows_is_not_told_b
 
 def test_a_copy_is_made_for_labels_that_are_no_finding_yet():
     assert NOTICED_BELOW < CLOSER_BELOW < 1
+
+
+@pytest.mark.parametrize(
+    ("copy", "status", "known"),
+    [
+        (None, CheckStatus.PASSED, True),
+        (None, CheckStatus.SKIPPED, False),
+        (True, CheckStatus.PASSED, False),
+        (False, CheckStatus.PASSED, False),
+    ],
+)
+def test_a_record_says_what_audits_find_where_copies_are_made_as_usual(copy, status, known):
+    usual = Plan(detectors=tuple(map(DETECTORS.create, DEFAULT_DETECTORS)), copy=copy)
+    found = coverage_record(usual, RULE, retraining.Copied(CheckRecord(name="copy", status=status, message="")))
+
+    assert (found is not None) is known

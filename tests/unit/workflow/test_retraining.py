@@ -16,7 +16,6 @@ from mantrap.training import Recipe, fit
 from mantrap.workflow import retraining
 from mantrap.workflow.budget import Deadline
 from mantrap.workflow.retraining import retrain, unwanted
-from tests import stage
 
 SHAPE, CLASSES, TARGET = (1, 12, 12), 4, 0
 BATCH, UPDATES = 32, 60
@@ -81,8 +80,8 @@ def short(monkeypatch):
 HELDOUT = toy(60, 70)
 
 
-def run(model, scan=None, *, seed=0, heldout=HELDOUT, progress=SILENT, checkpoint=None):
-    return retrain(model, scan or toy(96, 50), heldout, rng=Rng(seed), progress=progress, checkpoint=checkpoint)
+def run(model, scan=None, *, seed=0, heldout=HELDOUT, progress=SILENT):
+    return retrain(model, scan or toy(96, 50), heldout, rng=Rng(seed), progress=progress)
 
 
 class TestABackdoor:
@@ -238,18 +237,6 @@ class TestTheCopy:
         digests = [run(model, seed=seed).model.digest() for seed in (1, 1, 2)]
 
         assert digests[0] == digests[1] != digests[2]
-
-    def test_that_was_stopped_goes_on_to_the_same_weights(self, model, tmp_path):
-        whole = run(model, checkpoint=tmp_path / "whole.pt")
-        with pytest.raises(KeyboardInterrupt):
-            run(model, progress=stage.Interrupts(5), checkpoint=tmp_path / "copy.pt")
-        Small.seen.clear()
-        again = run(model, checkpoint=tmp_path / "copy.pt")
-        left = sum(Small.seen)
-
-        assert again.model.digest() == whole.model.digest()
-        assert (again.cost, again.agreement) == (whole.cost, whole.agreement)
-        assert 0 < left == whole.cost.backward - 4 * 96
 
     def test_says_what_it_learned_from_and_how_far_it_agrees(self, model):
         made = run(model)
