@@ -17,13 +17,24 @@ import argparse
 import fnmatch
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from detection_table import IMAGES, Decided, Judged, agreement, coverage, decided, one_by_one, referenced, tables
+from detection_table import (
+    IMAGES,
+    Decided,
+    Judged,
+    agreement,
+    beside_copies,
+    coverage,
+    decided,
+    one_by_one,
+    referenced,
+    tables,
+)
 from parity_places import ROOT, SHARED, put
 
 from mantrap.core import Classifier, ImageSet, Rng
@@ -31,7 +42,7 @@ from mantrap.data import load
 from mantrap.detect import DEFAULT_DETECTORS, DETECTORS
 from mantrap.detect.nulls import COVERAGE_FILE
 from mantrap.models import Preprocessing, open_model
-from mantrap.records import ZooModel
+from mantrap.records import TraitRecord, ZooModel
 from mantrap.records.files import write_atomically
 from mantrap.workflow.audit import audit
 from mantrap.workflow.plan import Plan, Source
@@ -105,18 +116,11 @@ def run(model: Model, images: ImageSet, seed: int, *, copy: bool | None = None) 
         classifier, images, plan=Plan(detectors=detectors, copy=copy, seed=seed), source=Source(model.name, "")
     )
     seconds = {stage.stage: stage.cpu_seconds for stage in record.volatile.stages}
-    traits: dict[str, dict[str, float]] = {}
-    for found in record.detections:
-        for entry in found.traits:
-            traits.setdefault(entry.trait, {})[str(entry.label)] = entry.value
     successes: dict[str, float] = {}
     for found in record.detections:
         for label in found.labels:
             if label.success is not None:
                 successes[str(label.label)] = max(label.success, successes.get(str(label.label), 0.0))
-    copied: dict[str, dict[str, float]] = {}
-    for entry in () if record.copy is None else record.copy.traits:
-        copied.setdefault(entry.trait, {})[str(entry.label)] = entry.value
     return Judged(
         model=model.name,
         family=model.family,
@@ -124,16 +128,24 @@ def run(model: Model, images: ImageSet, seed: int, *, copy: bool | None = None) 
         network=classifier.arch,
         classes=classifier.num_classes,
         targets=model.targets,
-        traits=traits,
+        traits=_by_trait(entry for found in record.detections for entry in found.traits),
         successes=successes,
         barred=bool(record.barring),
         images=model.images,
         shifts={} if record.shift is None else dict(record.shift.others),
         moved=0.0 if record.shift is None else record.shift.success.value,
-        copied=copied,
+        copied=_by_trait(() if record.copy is None else record.copy.traits),
         unsure=() if record.copy is None else record.copy.unsure,
         cpu_seconds={name: seconds[name] for name in (*DEFAULT_DETECTORS, "copy") if name in seconds},
     )
+
+
+def _by_trait(entries: Iterable[TraitRecord]) -> dict[str, dict[str, float]]:
+    """Values by trait and label."""
+    values: dict[str, dict[str, float]] = {}
+    for entry in entries:
+        values.setdefault(entry.trait, {})[str(entry.label)] = entry.value
+    return values
 
 
 def main() -> int:
@@ -166,6 +178,7 @@ def main() -> int:
     for part in ("tune", "test"):
         asked, clean = ([d.judged for d in finished(name)] for name in (part, "null"))
         put(PAGE, f"{part} references", referenced(asked, clean))
+        put(PAGE, f"{part} copies", beside_copies(asked))
     others = [finished(p.name) for p in sorted(RESULTS.glob(f"{AGAIN}-seed-*"))]
     if others:
         put(PAGE, "seeds", agreement([finished(AGAIN), *others]))

@@ -196,11 +196,23 @@ def referenced(found: Sequence[Judged], clean: Sequence[Judged]) -> str:
     """What references are worth, of models of whose task and network two clean ones or more are at hand."""
     beside = {j.model: [c for c in clean if (c.images, c.arch) == (j.images, j.arch)] for j in found}
     some = [j for j in found if len(beside[j.model]) >= FEWEST_REFERENCES]
+    return _side_by_side(
+        "references",
+        {"none": [decided(j) for j in some], "with references": [decided(j, beside[j.model]) for j in some]},
+    )
+
+
+def beside_copies(found: Sequence[Judged]) -> str:
+    """What copies are worth."""
+    return _side_by_side(
+        "copies", {"none": [decided(j, copied=False) for j in found], "with copies": [decided(j) for j in found]}
+    )
+
+
+def _side_by_side(what: str, ways: Mapping[str, Sequence[Decided]]) -> str:
+    """The same models judged in several ways, a row for each."""
     rows = []
-    for name, runs in (
-        ("none", [decided(j) for j in some]),
-        ("with references", [decided(j, beside[j.model]) for j in some]),
-    ):
+    for name, runs in ways.items():
         groups = _groups(runs)
         honest, main = groups[CLEAN], groups[", ".join(MAIN)]
         others = [d for d in runs if d not in honest and d not in main]
@@ -208,7 +220,7 @@ def referenced(found: Sequence[Judged], clean: Sequence[Judged]) -> str:
         accuracy = area([d.p_value for d in main], [d.p_value for d in honest])
         sizes = [f"{len(group)}" for group in (honest, main, others)]
         rows.append((name, sizes[0], *cells[:2], sizes[1], *cells[2:4], accuracy, sizes[2], *cells[4:]))
-    titles = ("references", "clean", "SUSPICIOUS", "INCONCLUSIVE", ", ".join(MAIN), "SUSPICIOUS", "INCONCLUSIVE",
+    titles = (what, "clean", "SUSPICIOUS", "INCONCLUSIVE", ", ".join(MAIN), "SUSPICIOUS", "INCONCLUSIVE",
               "area under the curve", "others", "SUSPICIOUS", "INCONCLUSIVE")  # fmt: skip
     return "\n".join(_table(titles, rows))
 

@@ -10,6 +10,7 @@ The clean models of the null split are built and measured first; nothing is lear
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from detection_table import Judged
@@ -33,44 +34,46 @@ MANY, EVERY = 6, 1_000_000
 
 def learn(arch: str, models: Sequence[Judged]) -> Null:
     """The null of some clean models."""
-    scatters, found = [], {}
-    for name, trait in TRAITS.items():
-        found[name] = [_heights(name, m.traits) for m in models]
-        scatter = fit_scatter(name, [list(h.values()) for h in found[name]], level=trait.level)
-        scatters.append(dataclasses.replace(scatter, alike=_alike(name, trait.height, models)))
-    return Null(
-        arch=arch,
-        scatters=tuple(scatters),
-        together=_together(found, scatters),
-        learned_from=f"{_networks(arch, models)} that were trained without a backdoor",
-    )
+    heights = {name: [_heights(name, m.traits) for m in models] for name in TRAITS}
+    known = {name: {"alike": _alike(name, trait.height, models)} for name, trait in TRAITS.items()}
+    return _null(arch, heights, known, "")
 
 
 def learn_beside_copies(arch: str, models: Sequence[Judged]) -> Null:
     """The same beside copies of these models, retrained on clean images."""
-    scatters, found = [], {}
-    for name, trait in TRAITS.items():
-        kept = _kept(name, models)
-        rests = [
-            less_kept(_heights(name, m.traits), _heights(name, m.copied), kept, unsure=m.unsure) if kept else None
-            for m in models
-        ]
-        found[name] = [
-            _heights(name, m.traits) if rest is None else rest for m, rest in zip(models, rests, strict=True)
-        ]
-        scatter = fit_scatter(name, [list(h.values()) for h in found[name]], level=trait.level)
-        scatters.append(dataclasses.replace(scatter, kept=kept))
+    known = {name: {"kept": _kept(name, models)} for name in TRAITS}
+    heights = {name: [_beside_copy(name, m, known[name]["kept"]) for m in models] for name in TRAITS}
+    return _null(arch, heights, known, ", each beside a copy of itself that was retrained for a moment")
+
+
+def _null(
+    arch: str,
+    heights: Mapping[str, Sequence[Mapping[int, float]]],
+    known: Mapping[str, Mapping[str, Any]],
+    beside: str,
+) -> Null:
+    """The null of heights by trait, model and label, and of what else is known of each trait."""
+    scatters = [
+        dataclasses.replace(
+            fit_scatter(name, [list(h.values()) for h in heights[name]], level=trait.level), **known[name]
+        )
+        for name, trait in TRAITS.items()
+    ]
+    networks = f"{arch} networks" if arch else "networks of several kinds"
     return Null(
         arch=arch,
         scatters=tuple(scatters),
-        together=_together(found, scatters),
-        learned_from=f"{_networks(arch, models)} that were trained without a backdoor, each beside a copy of itself "
-        "that was retrained for a moment",
+        together=_together(heights, scatters),
+        learned_from=f"{max(map(len, heights.values()))} {networks} that were trained without a backdoor{beside}",
     )
 
 
-def _networks(arch: str, models: Sequence[Judged]) -> str:
-    return f"{len(models)} {f'{arch} networks' if arch else 'networks of several kinds'}"
+def _beside_copy(trait: str, model: Judged, kept: float) -> dict[int, float]:
+    """The heights of one model less what is kept of them in its copy; none where the copy says nothing of them."""
+    own = _heights(trait, model.traits)
+    if not kept:
+        return own
+    return less_kept(own, _heights(trait, model.copied), kept, unsure=model.unsure) or {}
 
 
 def _kept(trait: str, models: Sequence[Judged]) -> float:

@@ -27,7 +27,7 @@ class Scan:
     label: tuple[int, ...] = ()
     """Scan this label only; may be given several times."""
     copy: Annotated[bool | None, Parameter(negative="--no-copy")] = None
-    """Measure a copy retrained on the images as well; without either, up to 100 labels and 64 pixels a side."""
+    """Measure a copy retrained on the images as well; without either, where a label stands out and it is cheap."""
     budget: str | None = None
     """How long detectors may take, such as 30s, 5m or 1h; what is missing by then is said, and bars the all-clear."""
     reference: tuple[Path, ...] = ()

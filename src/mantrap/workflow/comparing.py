@@ -162,13 +162,11 @@ def compare(
     """
     models = f"{models_of(len(references))} of the same task, and with " if references else ""
     alone = _compared(_Eyes(sights_of(measured, null, references), null), models)
-    sights = [] if beside is None else sights_beside(measured, beside)
-    if alone is None or beside is None or not sights:
+    copied = None if beside is None else _compared(_Eyes(sights_beside(measured, beside), beside.null), "")
+    if alone is None or copied is None:
         return alone
-    copied = _compared(_Eyes(sights, beside.null), "")
-    both = [alone] if copied is None else [alone, copied]
-    nearest = min(both, key=lambda one: one.chance_of(one.first))
-    return dataclasses.replace(nearest, looks=len(both) * nearest.looks)
+    clearer = min(alone, copied, key=lambda one: one.chance_of(one.first))
+    return dataclasses.replace(clearer, looks=2 * clearer.looks)
 
 
 def _compared(eyes: "_Eyes", models: str) -> Compared | None:
