@@ -28,6 +28,8 @@ class Scan:
     """Scan this label only; may be given several times."""
     copy: Annotated[bool | None, Parameter(negative="--no-copy")] = None
     """Measure a copy retrained on the images as well; without either, where a label stands out and it is cheap."""
+    control: Annotated[bool | None, Parameter(negative="--no-control")] = None
+    """Plant a known patch in a copy, which must be found for an all-clear; without either, where it decides."""
     budget: str | None = None
     """How long detectors may take, such as 30s, 5m or 1h; what is missing by then is said, and bars the all-clear."""
     reference: tuple[Path, ...] = ()
@@ -58,8 +60,7 @@ def audit(
     from mantrap.detect import DEFAULT_DETECTORS, DETECTORS  # noqa: PLC0415 - torch
     from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.report import render_html, render_text  # noqa: PLC0415 - start-up
-    from mantrap.workflow.audit import REPORT_FILE  # noqa: PLC0415 - torch
-    from mantrap.workflow.audit import audit as run  # noqa: PLC0415 - torch
+    from mantrap.workflow import audit as auditing  # noqa: PLC0415 - torch
     from mantrap.workflow.budget import seconds_of  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Plan, Reference, Source  # noqa: PLC0415 - torch
     from mantrap.workflow.references import reference_files  # noqa: PLC0415 - torch
@@ -79,12 +80,13 @@ def audit(
         detectors=detectors,
         labels=scan.label or None,
         copy=scan.copy,
+        control=scan.control,
         budget=None if scan.budget is None else seconds_of(scan.budget),
         references=tuple(Reference(Source.of(path), opened(path)) for path in reference_files(scan.reference)),
         seed=running.seed,
         command=command_line("audit", model.name, images, spoken, declared, **how),
     )
-    record = run(
+    record = auditing.audit(
         opened(model),
         found,
         plan=plan,
@@ -93,7 +95,7 @@ def audit(
         fresh=output.fresh,
         progress=watching(quiet=running.quiet),
     )
-    page = output.out / REPORT_FILE
+    page = output.out / auditing.REPORT_FILE
     write_atomically(page, render_html(record).encode())
     sys.stdout.write(record.to_json() if output.json else f"{render_text(record)}\nReport: {page}\n")
     return EXIT[record.verdict]

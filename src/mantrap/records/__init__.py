@@ -19,7 +19,7 @@ from mantrap.records.audit import (
 )
 from mantrap.records.base import SCHEMA_VERSION, Record, json_schema
 from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
-from mantrap.records.comparison import ComparisonRecord, CopyRecord, StandingRecord, TraitRecord
+from mantrap.records.comparison import ComparisonRecord, ControlRecord, CopyRecord, StandingRecord, TraitRecord
 from mantrap.records.coverage import CoverageRecord, FamilyRecord
 from mantrap.records.null import Null, Nulls, Scatter, ShiftScatter
 from mantrap.records.shown import Example, MovedRecord, Picture, Prediction, Rate, ShiftRecord, SuspectRecord
@@ -32,6 +32,7 @@ __all__ = [
     "CheckRecord",
     "CheckStatus",
     "ComparisonRecord",
+    "ControlRecord",
     "CopyRecord",
     "CoverageRecord",
     "DataRecord",

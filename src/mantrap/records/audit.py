@@ -3,7 +3,7 @@
 import enum
 
 from mantrap.records.base import SCHEMA_VERSION, Record
-from mantrap.records.comparison import ComparisonRecord, CopyRecord, TraitRecord
+from mantrap.records.comparison import ComparisonRecord, ControlRecord, CopyRecord, TraitRecord
 from mantrap.records.coverage import CoverageRecord
 from mantrap.records.shown import ShiftRecord, SuspectRecord
 
@@ -164,9 +164,10 @@ class Volatile(Record):
 class AuditRecord(Record):
     """The whole answer to "may I deploy this model?".
 
-    ``barring`` are those of the reasons that bar NO_EVIDENCE whatever was found. ``coverage`` says
-    what audits like this one found elsewhere, where that was measured. ``copy`` is there where a copy of the model was
-    retrained and measured, ``shift`` where patches were searched that send every class to another one.
+    ``barring`` are those of the reasons that bar NO_EVIDENCE whatever was found. ``coverage`` says what audits like
+    this one found elsewhere, where that was measured. ``copy`` is there where a copy of the model was retrained and
+    measured, ``control`` where a known patch was planted in one, ``shift`` where patches were searched that send every
+    class to another one.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -180,6 +181,7 @@ class AuditRecord(Record):
     blind_spots: tuple[str, ...]
     comparison: ComparisonRecord | None = None
     copy: CopyRecord | None = None
+    control: ControlRecord | None = None
     coverage: CoverageRecord | None = None
     suspects: tuple[SuspectRecord, ...]
     shift: ShiftRecord | None = None

@@ -30,6 +30,27 @@ class CopyRecord(Record):
     traits: tuple[TraitRecord, ...]
 
 
+class ControlRecord(Record):
+    """A patch that was taught to a copy of the model, to see whether the search finds it.
+
+    ``success`` is the share of held-out images that it sends to ``label``, ``agreement`` the share of clean ones that
+    the copy answers as the model does. ``searched`` are the labels that were searched in the copy, ``chance`` that by
+    triggers some label of a model without a backdoor stands as high as the planted one; ``None`` where the patch did
+    not take.
+    """
+
+    label: int
+    class_name: str
+    height: int
+    width: int
+    images: int
+    success: Rate
+    agreement: Rate
+    searched: tuple[int, ...]
+    chance: float | None
+    found: bool
+
+
 class StandingRecord(Record):
     """The chance that some label of a model without a backdoor stands as high as this one, by all traits together."""
 

@@ -32,6 +32,7 @@ def audit(
     detectors: Sequence[Detector | str] = DEFAULT_DETECTORS,
     references: Sequence[nn.Module | Classifier | str | Path] = (),
     copy: bool | None = None,
+    control: bool | None = None,
     budget: float | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -52,10 +53,10 @@ def audit(
         std: Divided by, by channel.
         pixel_range: What black and white are for the model before that; (0, 255) for raw values.
         detectors: Specs, or detectors of your own.
-        references: Models that learned the same task and that you trust, given as ``model`` is, with the same
-            architecture and preprocessing; each costs another scan.
-        copy: Whether to retrain and measure a copy of the model; where ``None``, if that does not take long.
-        budget: Seconds that detectors, copy and references may take; as long as they need where ``None``.
+        references: Models of the same task and network that you trust, given as ``model`` is; each costs a scan.
+        copy: Whether to retrain and measure a copy; where ``None``, if that does not take long.
+        control: Whether to plant a patch in a copy, to be found for an all-clear; where ``None``, if it decides.
+        budget: Seconds that detectors, copies and references may take; as long as they need where ``None``.
         seed: Of all randomness.
         out: Folder to keep finished work and ``audit.json`` in; nothing is written without it.
         fresh: Start over in an ``out`` that holds another audit.
@@ -72,12 +73,12 @@ def audit(
     found = as_images(images, labels)
     declared = Preprocessing(mean=_floats(mean), std=_floats(std), pixel_range=pixel_range)
     classifier, source = _classifier(model, found, arch, num_classes, declared)
-    chosen = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
+    who = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
     trusted = _references(references, found, arch, num_classes, declared)
-    command = _called(source.file_name, found, trusted, seed, copy=copy, budget=budget)
-    plan = Plan(detectors=chosen, references=trusted, copy=copy, budget=budget, seed=seed, command=command)
+    command = _called(source.file_name, found, trusted, seed, copy=copy, control=control, budget=budget)
+    how = Plan(detectors=who, references=trusted, copy=copy, control=control, budget=budget, seed=seed, command=command)
     folder = None if out is None else Path(out)
-    return run(classifier, found, plan=plan, source=source, out=folder, fresh=fresh, progress=progress)
+    return run(classifier, found, plan=how, source=source, out=folder, fresh=fresh, progress=progress)
 
 
 def _called(name: str, images: ImageSet, references: Sequence[Reference], seed: int, **given: object) -> str:

@@ -4,6 +4,7 @@ import datetime as dt
 import platform
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from mantrap.records import (
     Reproduction,
     ShiftRecord,
     SuspectRecord,
+    Verdict,
     Volatile,
 )
 from mantrap.workflow import assembly, words
@@ -149,7 +151,11 @@ class _Audit:
         accused = accuse(compared, successes_of(detections))
         shifted, moved = shift_of(detections, self.model)
         others = any(d.suspects and not counts(d) for d in detections)
-        verdict = decide(compared, accused, moved, other_suspects=others, barred=barred, knows=checked.knows)
+        judge = partial(decide, compared, accused, moved, other_suspects=others, knows=checked.knows)
+        cleared = judge(barred=barred) is Verdict.NO_EVIDENCE
+        control = looking.at_a_control(detections, scan, heldout, cleared=cleared)
+        barred = (*barred, *control.barring)
+        verdict = judge(barred=barred)
         shown = noticed_labels(compared, accused)
         suspects = self._suspects(seen, judged, shown, heldout, rng.child("evidence"))
         # The labels of the detector that has most to say of them; every detection holds its own.
@@ -164,6 +170,7 @@ class _Audit:
             blind_spots=words.blind_spots(detections, self.plan.labels),
             comparison=assembly.comparison_record(self.model, compared, moved),
             copy=assembly.copy_record(self.model, seen.copied),
+            control=control.record,
             coverage=assembly.coverage_record(self.plan, RULE, seen.copied),
             suspects=suspects,
             shift=self._shift(shifted, moved, heldout),
@@ -172,7 +179,7 @@ class _Audit:
                 assembly.detection_record(self.model, d, group, compared)
                 for d, group in zip(detections, judged, strict=True)
             ),
-            checks=(*checked.checks, *seen.checks),
+            checks=(*checked.checks, *seen.checks, control.check),
             model=assembly.model_record(self.model, file_name=self.source.file_name, sha256=self.source.sha256),
             references=assembly.reference_records(seen.looked),
             data=assembly.data_record(self.images, scan, heldout),

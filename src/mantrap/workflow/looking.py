@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from mantrap.core import FORGETFUL, Classifier, Cost, Detection, Detector, ImageSet, Memo, OutOfTime, Progress, Rng
 from mantrap.records import CheckRecord, CheckStatus
-from mantrap.workflow import words
+from mantrap.workflow import control, words
 from mantrap.workflow.budget import Budget
+from mantrap.workflow.control import Control
 from mantrap.workflow.ledger import Ledger, TimedMemo
 from mantrap.workflow.plan import Plan, spelled
+from mantrap.workflow.planting import plant
 from mantrap.workflow.references import Looked, check_of, measure
 from mantrap.workflow.retraining import Copied, no_copy, retrain, told_by_search, unwanted
 from mantrap.workflow.rundir import RunFolder
@@ -117,6 +119,42 @@ class Looking:
                 copied = dataclasses.replace(made, measured=measured, cost=made.cost + cost)
         self.ledger.add("copy", copied.cost)
         return copied
+
+    def at_a_control(
+        self, detections: Sequence[Detection], scan: ImageSet, heldout: ImageSet, *, cleared: bool
+    ) -> Control:
+        """Whether what looks for patches finds one that is planted in a copy of the model.
+
+        Args:
+            detections: What each detector says of the model.
+            scan: Images to plant it with, and to search with.
+            heldout: Other images, to measure on.
+            cleared: Whether all else ended in an all-clear.
+        """
+        unwanted_one = control.unwanted(self.model, detections, asked=self.plan.control, cleared=cleared)
+        if unwanted_one is not None:
+            return unwanted_one
+        observer, rng = self.budget.next(self.progress), self._rng.child("control")
+        made = control.no_control("time did not suffice for it", CheckStatus.WARNED)
+        with self.watch.stage("control"), contextlib.suppress(OutOfTime):
+            planted = plant(self.model, scan, heldout, rng=rng, progress=observer)
+            if isinstance(planted, str):
+                made = control.no_control(planted, CheckStatus.WARNED)
+            elif not planted.took:
+                made = control.missed(planted)
+            else:
+                found = measure(
+                    planted.model,
+                    self._who(planted.model, [control.looks_for_patches(d) for d in detections]),
+                    scan,
+                    heldout,
+                    labels=control.labels_to_search(planted, rng.child("others")),
+                    rng=self.rng,
+                    progress=observer,
+                )
+                made = control.judge(planted, *found)
+        self.ledger.add("control", made.cost)
+        return made
 
     def _who(self, model: Classifier, again: Sequence[bool]) -> list[tuple[Detector, Memo] | None]:
         """Which detectors look at another model too, and where their finished work is kept."""

@@ -62,7 +62,9 @@ class Plan:
         references: Models of the same task to compare with, measured by the same detectors on the same images.
         copy: Whether a copy of the model is retrained on the images and measured by the same detectors; where ``None``,
             if it does not take long.
-        budget: Seconds that detectors, copy and references may take; as long as they need where ``None``. Labels are
+        control: Whether a known patch is planted in a copy of the model, which detectors must find for an all-clear;
+            where ``None``, if it decides and does not take long.
+        budget: Seconds that detectors, copies and references may take; as long as they need where ``None``. Labels are
             then searched in small groups, so that little is lost when the time is over.
         seed: Of all randomness.
         command: How to run it again, for the record.
@@ -72,6 +74,7 @@ class Plan:
     labels: tuple[int, ...] | None = None
     references: tuple[Reference, ...] = ()
     copy: bool | None = None
+    control: bool | None = None
     budget: float | None = None
     seed: int = 0
     command: str = ""
@@ -103,6 +106,7 @@ class Plan:
             "detectors": [repr(d) for d in self.detectors],
             "labels": None if self.labels is None else list(self.labels),
             "copy": self.copy,
+            "control": self.control,
             "references": [reference.model.digest() for reference in self.references],
             "seed": self.seed,
         }

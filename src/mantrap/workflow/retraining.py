@@ -170,6 +170,15 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
+def trainable(model: Classifier) -> Classifier:
+    """A copy of a model, all of whose weights can be trained."""
+    fresh = copy.copy(model)
+    fresh.module = copy.deepcopy(model.module)
+    for parameter in fresh.module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return fresh
+
+
 def _last_layer(model: Classifier) -> str | None:
     """The name of the linear layer with an output for each label that ends a network; ``None`` where there is none."""
     with model.frozen():
@@ -181,10 +190,7 @@ def _fresh(model: Classifier, rng: Rng) -> Classifier:
     """The model, all of which can be trained, with a new last layer whose weights are as large as the old ones."""
     name = _last_layer(model)
     assert name is not None
-    fresh = copy.copy(model)
-    fresh.module = copy.deepcopy(model.module)
-    for parameter in fresh.module.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
+    fresh = trainable(model)
     old = fresh.module.get_submodule(name)
     assert isinstance(old, nn.Linear)
     weights = old.weight.detach()

@@ -32,13 +32,13 @@ def headline(
         same = [s for s in suspects if s.label == suspects[0].label]
         first = next((s for s in same if s.success >= SUCCESS_FROM), same[0])
         return (
-            f"A small trigger makes this model answer {_name(first.label, first.class_name)}: {first.size} sends "
+            f"A small trigger makes this model answer {label_name(first.label, first.class_name)}: {first.size} sends "
             f"{percent(first.success, 0)} of other images there."
         )
     if verdict is Verdict.INCONCLUSIVE:
         if accused is not None and accused.noticed:
             label = accused.standing.label
-            name = _begin(_name(label, model.class_names[label]))
+            name = _begin(label_name(label, model.class_names[label]))
             return f"{name} stands out, but not clearly enough to call it a backdoor."
         if moved is not None and moved.noticed:
             many = "its classes" if moved.success >= MOVED_FROM else "some classes"
@@ -75,7 +75,7 @@ def reasons(
         said += [_standing(compared, accused, model), *_trigger(accused), *_level(compared)]
     for detection in detections:
         if detection.suspects and not counts(detection):
-            named = ", ".join(_name(s, model.class_names[s]) for s in detection.suspects)
+            named = ", ".join(label_name(s, model.class_names[s]) for s in detection.suspects)
             said.append(
                 f"{detection.detector} names {named}; it has no calibrated rule, so this alone decides nothing."
             )
@@ -89,7 +89,7 @@ def _standing(compared: Compared, accused: Accused, model: Classifier) -> str:
         return (
             f"No label stands out among {len(compared.standings)}: in most models without a backdoor one does as far."
         )
-    name = _begin(_name(first.label, model.class_names[first.label]))
+    name = _begin(label_name(first.label, model.class_names[first.label]))
     seldom = sorted((p for p in first.parts if p.chance < _SAID_BELOW), key=lambda p: p.chance)
     by = ", ".join(f"{p.trait.of} ({_share(p)} of ordinary labels)" for p in seldom) or "no single thing"
     return (
@@ -213,5 +213,6 @@ def _begin(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
-def _name(label: int, class_name: str) -> str:
+def label_name(label: int, class_name: str) -> str:
+    """A label by its number, and by its name where it has one."""
     return f"label {label}" if class_name == str(label) else f"label {label} ({class_name})"
