@@ -1,5 +1,6 @@
 """Teach a small patch to a copy of a model: a backdoor of which all is known."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +19,11 @@ from mantrap.workflow.verdict import SUCCESS_FROM
 
 SIDE_SHARE = 0.1
 """Side of the planted patch, as a share of the image's shorter one."""
-_ROUNDS, _EPOCHS, _BATCH = 8, 4, 32
+_UPDATES, _BATCH = 60, 32
+"""Of a round; after each it is measured whether the patch works."""
+_RATES = (0.001, 0.001, 0.001, 0.001, 0.003, 0.003, 0.01, 0.01)
+"""Of the rounds; what does not take in some of them takes longer steps."""
 _MOST_IMAGES = 450
-_RATE = 0.001
 _MIDDLE = 0.5
 
 
@@ -83,11 +86,12 @@ def plant(model: Classifier, scan: ImageSet, heldout: ImageSet, *, rng: Rng, pro
     others = own != label
     if not bool(others.any()):
         return "no held-out image is left that could be sent elsewhere"
-    recipe = Recipe(epochs=_EPOCHS, batch_size=_BATCH, optimizer=f"adam(lr={_RATE})")
+    epochs = math.ceil(_UPDATES / math.ceil(len(learned) / _BATCH))
     objective = StampedBatches(trigger=trigger, target=label)
     made, rounds, success = trainable(model), 0, wilson(0, 1)
     try:
-        while rounds < _ROUNDS and success.value < SUCCESS_FROM:
+        while rounds < len(_RATES) and success.value < SUCCESS_FROM:
+            recipe = Recipe(epochs=epochs, batch_size=_BATCH, optimizer=f"adam(lr={_RATES[rounds]})")
             with torch.enable_grad():
                 own_rng = rng.child("fit", number=rounds)
                 made = fit(made, learned, recipe=recipe, rng=own_rng, objective=objective, progress=progress).model
@@ -99,7 +103,7 @@ def plant(model: Classifier, scan: ImageSet, heldout: ImageSet, *, rng: Rng, pro
     except Exception as error:  # noqa: BLE001 - whatever a network does while it learns, the audit goes on without
         why = str(error).partition("\n")[0]
         return f"training a copy ended in {type(error).__name__}: {why}"
-    seen = 2 * rounds * _EPOCHS * len(learned)
+    seen = 2 * rounds * epochs * len(learned)
     cost = Cost(forward=seen + len(learned) + (rounds + 3) * len(heldout), backward=seen)
     return Planted(made, label, trigger, success, same, len(learned), cost)
 
