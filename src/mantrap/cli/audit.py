@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,8 @@ class Scan:
     """Plant a known patch in a copy, which must be found for an all-clear; without either, where it decides."""
     budget: str | None = None
     """How long detectors may take, such as 30s, 5m or 1h; what is missing by then is said, and bars the all-clear."""
+    workers: int | None = None
+    """Processes that search at the same time, each with --threads 1 unless said otherwise; the answer is the same."""
     reference: tuple[Path, ...] = ()
     """Model of the same task that you trust, or a folder of such; may be given several times. Each costs a scan."""
 
@@ -56,7 +59,7 @@ def audit(
     model: Path
         File of weights: safetensors, or a state dict of torch.save.
     """
-    from mantrap.core import Classifier, spec_of  # noqa: PLC0415 - torch
+    from mantrap.core import spec_of  # noqa: PLC0415 - torch
     from mantrap.detect import DEFAULT_DETECTORS, DETECTORS  # noqa: PLC0415 - torch
     from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.report import render_html, render_text  # noqa: PLC0415 - start-up
@@ -65,20 +68,21 @@ def audit(
     from mantrap.workflow.plan import Plan, Reference, Source  # noqa: PLC0415 - torch
     from mantrap.workflow.references import reference_files  # noqa: PLC0415 - torch
 
-    running.apply()
+    workers = 1 if scan.workers is None else scan.workers
+    threads = running.threads or (1 if workers > 1 else None)
+    running.apply(threads=threads)
     detectors = tuple(DETECTORS.create(spec) for spec in scan.detector or DEFAULT_DETECTORS)
     found = images.load(split="test", seed=running.seed)
 
-    def opened(path: Path) -> Classifier:
-        return open_model(
-            path, arch=scan.arch, images_shape=found.shape, declared=declared.preprocessing(), device=running.device
-        )
-
-    spoken = replace(scan, detector=tuple(str(spec_of(d)) for d in detectors))
-    how = {"seed": running.seed, "device": running.device, "threads": running.threads}
+    opened = partial(
+        open_model, arch=scan.arch, images_shape=found.shape, declared=declared.preprocessing(), device=running.device
+    )
+    spoken = replace(scan, detector=tuple(str(spec_of(d)) for d in detectors), workers=None)
+    how = {"seed": running.seed, "device": running.device, "threads": threads}
     plan = Plan(
         detectors=detectors,
         labels=scan.label or None,
+        workers=workers,
         copy=scan.copy,
         control=scan.control,
         budget=None if scan.budget is None else seconds_of(scan.budget),
@@ -86,14 +90,9 @@ def audit(
         seed=running.seed,
         command=command_line("audit", model.name, images, spoken, declared, **how),
     )
+    source, observer = Source.of(model, partial(opened, model)), watching(quiet=running.quiet)
     record = auditing.audit(
-        opened(model),
-        found,
-        plan=plan,
-        source=Source.of(model),
-        out=output.out,
-        fresh=output.fresh,
-        progress=watching(quiet=running.quiet),
+        opened(model), found, plan=plan, source=source, out=output.out, fresh=output.fresh, progress=observer
     )
     page = output.out / auditing.REPORT_FILE
     write_atomically(page, render_html(record).encode())

@@ -2,7 +2,7 @@
 
 from mantrap.core.classifier import Classifier
 from mantrap.core.imageset import Batch, ImageSet
-from mantrap.core.memo import FORGETFUL, Memo
+from mantrap.core.memo import FORGETFUL, Elsewhere, Memo, SharedMemo
 from mantrap.core.progress import SILENT, OutOfTime, Progress, Stage
 from mantrap.core.protocols import Detector
 from mantrap.core.registry import Registry, build, require, spec_of
@@ -28,6 +28,7 @@ __all__ = [
     "Cost",
     "Detection",
     "Detector",
+    "Elsewhere",
     "ImageSet",
     "LabelFinding",
     "Memo",
@@ -39,6 +40,7 @@ __all__ = [
     "ReversedPerturbation",
     "ReversedTrigger",
     "Rng",
+    "SharedMemo",
     "Shifts",
     "Spec",
     "Stage",

@@ -19,3 +19,16 @@ def to_one(label: int, classes: int) -> Int[Tensor, " k"]:
 def further(by: int, classes: int) -> Int[Tensor, " k"]:
     """Each class to the one so many further on; after the last comes the first."""
     return (torch.arange(classes) + by) % classes
+
+
+def pair(number: int, classes: int) -> Int[Tensor, " k"]:
+    """Images of one class to another one, and all others to where they are; the numbers count all ordered pairs.
+
+    Example:
+        >>> pair(5, 3).tolist()
+        [0, 1, 1]
+    """
+    source, target = divmod(number, classes)
+    wanted = torch.arange(classes)
+    wanted[source] = target
+    return wanted

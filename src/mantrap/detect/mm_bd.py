@@ -145,10 +145,9 @@ class MMBD:
         units = [targets[i : i + self.labels_at_once] for i in range(0, len(targets), self.labels_at_once)]
         margins: dict[int, float] = {}
         with progress.stage(f"drive {len(targets)} labels", len(targets)) as stage:
-            over = False
 
             def climb(unit: Sequence[int]) -> dict[str, Tensor]:
-                nonlocal over
+                stage.advance(0)  # where time is over, nothing is begun
 
                 def some(most: int) -> Tensor:
                     return maximum_margins(
@@ -162,15 +161,11 @@ class MMBD:
                     )
 
                 found, _ = with_room(some, at_once, least=1)
-                try:
+                with contextlib.suppress(OutOfTime):  # what was found is kept, and the next unit is told
                     stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]}")
-                except OutOfTime:
-                    over = True  # but not before what was found is kept
                 return {"margins": found}
 
             with contextlib.suppress(OutOfTime):
                 for unit, kept in unit_by_unit(units, memo, stage, climb, made_with=fast.made_with):
                     margins.update(zip(unit, kept["margins"].tolist(), strict=True))
-                    if over:
-                        break
         return margins

@@ -1,6 +1,7 @@
 """Neural Cleanse as its paper has it, step by step: the yardstick of the faster search in ``neural_cleanse``."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from mantrap.core import (
     ImageSet,
     LabelFinding,
     Memo,
+    OutOfTime,
     Progress,
     ReversedPatch,
     Rng,
@@ -25,6 +27,7 @@ from mantrap.core import (
 )
 from mantrap.detect.by_norm import PATCH_BLIND_SPOTS, PATCH_UNIT, Found, norm_detection, patch_traits, targets_of
 from mantrap.detect.paper_search import STOPPED, SearchSettings, TriggerSearch
+from mantrap.detect.units import unit_by_unit
 
 _STREAM = "neural_cleanse"
 """Name of the random stream: that under which the published tables were measured."""
@@ -80,7 +83,7 @@ class PaperNeuralCleanse(SearchSettings):
             labels: Which labels to scan; all where ``None``.
             rng: Source of randomness.
             progress: Observer of the work.
-            memo: Keeps each finished label.
+            memo: Keeps finished labels, ``labels_at_once`` together.
 
         Returns:
             A trigger for each label; ``score`` is the anomaly index of the smallest norm.
@@ -136,29 +139,26 @@ def reverse_triggers(
         FailedError: The model's output is not finite.
     """
     targets = targets_of(model, targets)
+    together = settings.labels_at_once
+    units = [targets[i : i + together] for i in range(0, len(targets), together)]
     found: dict[int, _Reversed] = {}
     seen = 0
     with model.frozen(), torch.enable_grad(), progress.stage("reverse triggers", len(targets)) as stage:
-        pending: list[int] = []
-        for target in targets:
-            kept = memo.load(f"label-{target}")
-            if kept is None:
-                pending.append(target)
-                continue
-            found[target], images_seen = _unpack(target, kept)
-            seen += images_seen
-            stage.advance(1, f"label {target} from the run before")
-        for start in range(0, len(pending), settings.labels_at_once):
-            group = [
-                TriggerSearch(t, model, images, settings, rng.child("label", target=t))
-                for t in pending[start : start + settings.labels_at_once]
-            ]
-            for search in _side_by_side(model, group, stage):
-                found[search.target] = search.result()
-                seen += search.images_seen
-                memo.save(f"label-{search.target}", _pack(found[search.target], search.images_seen))
-    findings, triggers = zip(*(found[t] for t in targets), strict=True) if targets else ((), ())
-    return Found(findings, tuple(t for t in triggers if t is not None), Cost(forward=seen, backward=seen))
+
+        def work(unit: Sequence[int]) -> dict[str, Tensor]:
+            group = [TriggerSearch(t, model, images, settings, rng.child("label", target=t)) for t in unit]
+            done = _side_by_side(model, group, stage)
+            return {f"{s.target}.{k}": v for s in done for k, v in _pack(s.result(), s.images_seen).items()}
+
+        with contextlib.suppress(OutOfTime):
+            for unit, kept in unit_by_unit(units, memo, stage, work, made_with=model.device.type):
+                for target in unit:
+                    found[target], images_seen = _unpack(target, kept)
+                    seen += images_seen
+    reached = [t for t in targets if t in found]
+    findings = tuple(found[t][0] for t in reached)
+    triggers = tuple(trigger for t in reached if (trigger := found[t][1]) is not None)
+    return Found(findings, triggers, Cost(forward=seen, backward=seen), missed=len(targets) - len(reached))
 
 
 def _side_by_side(model: Classifier, group: list["TriggerSearch"], stage: Stage) -> Iterator["TriggerSearch"]:
@@ -178,7 +178,9 @@ def _side_by_side(model: Classifier, group: list["TriggerSearch"], stage: Stage)
         for search in active:
             before = search.share_done
             search.end_step()
-            stage.advance(search.share_done - before, f"label {search.target}, step {search.step}")
+            with contextlib.suppress(OutOfTime) if search.stopped else contextlib.nullcontext():
+                # What is finished is kept; the next label is told.
+                stage.advance(search.share_done - before, f"label {search.target}, step {search.step}")
         yield from (search for search in active if search.stopped)
         active = [search for search in active if not search.stopped]
 
@@ -190,8 +192,9 @@ def _pack(found: _Reversed, images_seen: int) -> dict[str, Tensor]:
     return {**tensors, "facts": torch.tensor(facts, dtype=torch.int64)}
 
 
-def _unpack(target: int, kept: dict[str, Tensor]) -> tuple[_Reversed, int]:
-    steps, stopped, images_seen = kept["facts"].tolist()
-    trigger = ReversedPatch(target, kept["mask"], kept["pattern"]) if "mask" in kept else None
+def _unpack(target: int, kept: Mapping[str, Tensor]) -> tuple[_Reversed, int]:
+    own = {key.partition(".")[2]: tensor for key, tensor in kept.items() if key.partition(".")[0] == str(target)}
+    steps, stopped, images_seen = own["facts"].tolist()
+    trigger = ReversedPatch(target, own["mask"], own["pattern"]) if "mask" in own else None
     norm = None if trigger is None else trigger.norm
     return (LabelFinding(target, norm, steps, STOPPED[stopped]), trigger), images_seen

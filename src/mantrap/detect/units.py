@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mantrap.core import Classifier, Memo, OutOfTime, Stage
+from mantrap.core import Classifier, Elsewhere, Memo, OutOfTime, SharedMemo, Stage
 from mantrap.detect.arms import ArmSettings
 from mantrap.errors import FailedError
 
@@ -20,6 +21,8 @@ _STATES = 6
 """Tensors of the size of a mask, and of a pattern, that an arm has: value, two moments, best, slope, a passing one."""
 _PASSING = 1.5
 """What a pass takes beside what it saves for the way back, as a factor: the gradients on that way."""
+_PAUSE = 0.05
+"""Seconds between two looks at what other processes have finished."""
 _MOST_AT_ONCE = {"cpu": 80, "cuda": 4096}
 """Images in one pass: more of them leave a processor's cache and are slower."""
 
@@ -120,21 +123,73 @@ def unit_by_unit(
 
     Args:
         units: The labels of each.
-        memo: Finished units are taken from here and put here; one of other labels is none.
+        memo: Finished units are taken from here and put here; one of other labels is none. With one that is shared,
+            other processes make some of them.
         stage: Told of units that came from the memo; the others tell it themselves.
         work: What to do for a unit.
         made_with: Device and precision, which change the last digits: units made with others are not taken.
     """
-    for number, unit in enumerate(units):
-        key = f"unit-{number}-{made_with}"
-        found: Mapping[str, Tensor] | None = memo.load(key)
-        if found is not None and found["labels"].tolist() == list(unit):
+    named = {f"unit-{number}-{made_with}": unit for number, unit in enumerate(units)}
+    told, over = set[str](), False
+    if isinstance(memo, SharedMemo):
+        told, over = _beside_others(named, memo, stage, work)
+    for key, unit in named.items():
+        found = _kept(memo, key, unit)
+        if found is not None:
             yield unit, found
-            stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]} from the run before")
-        else:
+            if key not in told:
+                stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]} from the run before")
+        elif not over:
             found = {"labels": torch.tensor(unit), **work(unit)}
             memo.save(key, found)
             yield unit, found
+    if over:
+        raise OutOfTime
+
+
+def _kept(memo: Memo, key: str, unit: Sequence[int]) -> Mapping[str, Tensor] | None:
+    """What came of a unit before; ``None`` where that is not there, or is that of other labels."""
+    found = memo.load(key)
+    return found if found is not None and found["labels"].tolist() == list(unit) else None
+
+
+def _beside_others(
+    named: Mapping[str, Sequence[int]],
+    memo: SharedMemo,
+    stage: Stage,
+    work: Callable[[Sequence[int]], Mapping[str, Tensor]],
+) -> tuple[set[str], bool]:
+    """Make units that no other process is at, until all are there.
+
+    Returns:
+        The units of which the stage was told, and whether time was over before all were there.
+
+    Raises:
+        Elsewhere: This process only helps, and there is nothing left to help with.
+    """
+    left, told = dict(named), set[str]()
+    try:
+        while left:
+            for key, unit in [*left.items()]:
+                with memo.claim(key) as ours:
+                    if _kept(memo, key, unit) is not None:
+                        stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]} from another process")
+                    elif ours:
+                        memo.save(key, {"labels": torch.tensor(unit), **work(unit)})
+                    else:
+                        continue
+                    told.add(key)
+                    del left[key]
+            if left and memo.helping:
+                break
+            if left:
+                time.sleep(_PAUSE)
+                stage.advance(0, "waiting for another process")
+    except OutOfTime:
+        return told, True
+    if memo.helping:
+        raise Elsewhere
+    return told, False
 
 
 def bytes_by_image(model: Classifier) -> int:

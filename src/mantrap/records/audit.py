@@ -151,12 +151,16 @@ class Reproduction(Record):
 
 
 class Volatile(Record):
-    """What differs between two runs on the same inputs. Everything outside this block is byte-identical."""
+    """What differs between two runs on the same inputs. Everything outside this block is byte-identical.
+
+    ``workers`` are the processes that searched, the first included; ``stages`` are the seconds of the first one.
+    """
 
     started: str
     model_path: str
     device: str
     threads: int
+    workers: int = 1
     machine: str
     stages: tuple[StageTime, ...]
 

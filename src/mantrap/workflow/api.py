@@ -1,6 +1,7 @@
 """An audit from Python: a module or a file, tensors or a loader."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def audit(
     copy: bool | None = None,
     control: bool | None = None,
     budget: float | None = None,
+    workers: int = 1,
     seed: int = 0,
     out: str | Path | None = None,
     fresh: bool = False,
@@ -43,9 +45,8 @@ def audit(
 
     Args:
         model: A module in memory (it stays bitwise as it is), a classifier, or the path of a file of weights.
-        images: Clean images: an ``ImageSet``; a name or path that ``mantrap.load`` takes; uint8 or float pixels in
-            [0, 1], a tensor [n, c, h, w] or an array [n, h, w, c]; or a ``DataLoader`` of such batches, with or without
-            labels.
+        images: Clean images: an ``ImageSet``; a name or path for ``mantrap.load``; pixels, uint8 or float in [0, 1], as
+            a tensor [n, c, h, w] or an array [n, h, w, c]; or a ``DataLoader`` of such, with labels or without.
         labels: A class for each image; not for an ``ImageSet`` or a loader, which bring their own.
         arch: Architecture of a file without a card: a spec of ours, or ``FILE.py:NAME`` of a file that you trust.
         num_classes: Number of classes that the model must have; taken from a forward pass where not given.
@@ -57,6 +58,7 @@ def audit(
         copy: Whether to retrain and measure a copy; where ``None``, if that does not take long.
         control: Whether to plant a patch in a copy, to be found for an all-clear; where ``None``, if it decides.
         budget: Seconds that detectors, copies and references may take; as long as they need where ``None``.
+        workers: Processes that search at the same time, with as many threads each; the answer is the same.
         seed: Of all randomness.
         out: Folder to keep finished work and ``audit.json`` in; nothing is written without it.
         fresh: Start over in an ``out`` that holds another audit.
@@ -75,16 +77,18 @@ def audit(
     classifier, source = _classifier(model, found, arch, num_classes, declared)
     who = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
     trusted = _references(references, found, arch, num_classes, declared)
-    command = _called(source.file_name, found, trusted, seed, copy=copy, control=control, budget=budget)
-    how = Plan(detectors=who, references=trusted, copy=copy, control=control, budget=budget, seed=seed, command=command)
-    folder = None if out is None else Path(out)
-    return run(classifier, found, plan=how, source=source, out=folder, fresh=fresh, progress=progress)
+    how = _with_command(source.file_name, found, trusted, seed, copy=copy, control=control, budget=budget)
+    plan = Plan(detectors=who, references=trusted, workers=workers, seed=seed, **how)
+    return run(classifier, found, plan=plan, source=source, out=out, fresh=fresh, progress=progress)
 
 
-def _called(name: str, images: ImageSet, references: Sequence[Reference], seed: int, **given: object) -> str:
-    """The call as it would be typed, with what was given."""
+def _with_command(
+    name: str, images: ImageSet, references: Sequence[Reference], seed: int, **given: Any
+) -> dict[str, Any]:
+    """What was given, and the call as it would be typed with it."""
     said = {"references": [r.source.file_name for r in references] or None, **given, "seed": seed}
-    return f"mantrap.audit({name}, {images.name}, {', '.join(f'{k}={v}' for k, v in said.items() if v is not None)})"
+    words = ", ".join(f"{k}={v}" for k, v in said.items() if v is not None)
+    return {**given, "command": f"mantrap.audit({name}, {images.name}, {words})"}
 
 
 def _references(
@@ -153,8 +157,10 @@ def _classifier(
 ) -> tuple[Classifier, Source]:
     if isinstance(model, str | Path):
         path = Path(model)
-        classifier = open_model(path, arch=arch, images_shape=images.shape, declared=declared, num_classes=num_classes)
-        return classifier, Source.of(path)
+        opened = partial(
+            open_model, path, arch=arch, images_shape=images.shape, declared=declared, num_classes=num_classes
+        )
+        return opened(), Source.of(path, opened)
     if isinstance(model, nn.Module):
         mean, std, pixel_range = declared.over(None)
         model = wrap(

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import platform
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -18,7 +19,7 @@ from mantrap.core import (
     Progress,
     Rng,
 )
-from mantrap.data import check_labels, split
+from mantrap.data import check_labels
 from mantrap.errors import UsageError
 from mantrap.models import check_outputs
 from mantrap.records import (
@@ -33,9 +34,11 @@ from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
 from mantrap.workflow.comparing import Compared, beside_copy, compare, null_for
 from mantrap.workflow.evidence import marked, shift_record, suspect_records
+from mantrap.workflow.helping import Helpers, helped
 from mantrap.workflow.ledger import Ledger
 from mantrap.workflow.looking import Looking, Seen
 from mantrap.workflow.naming import by_name
+from mantrap.workflow.parting import parted
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.references import check_references
 from mantrap.workflow.rundir import RunFolder
@@ -56,9 +59,6 @@ from mantrap.workflow.versions import versions
 
 RECORD_FILE = "audit.json"
 REPORT_FILE = "report.html"
-HELDOUT_SHARE = 0.25
-"""Share of the images that what was found is measured on."""
-
 OUTPUT_SAMPLE = 64
 """Images on which the outputs are checked before the scan."""
 
@@ -69,7 +69,7 @@ def audit(
     *,
     plan: Plan,
     source: Source,
-    out: Path | None = None,
+    out: str | Path | None = None,
     fresh: bool = False,
     progress: Progress = SILENT,
 ) -> AuditRecord:
@@ -107,9 +107,13 @@ def audit(
     with ExitStack() as stack:
         folder: RunFolder | None = None
         if out is not None:
-            folder = RunFolder(out, plan.identity(source, model, images))
+            folder = RunFolder(Path(out), plan.identity(source, model, images))
             stack.enter_context(folder.claimed(fresh=fresh, outputs=(RECORD_FILE, REPORT_FILE)))
-        record = _Audit(model, images, plan, source, folder, progress).run()
+        shared, helpers = folder, None
+        if plan.workers > 1:
+            shared = folder or RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory())), {})
+            helpers = stack.enter_context(helped(model, images, plan, source, shared.path))
+        record = _Audit(model, images, plan, source, shared, progress, helpers).run()
         if folder is not None:
             folder.write(RECORD_FILE, record.to_json())
     return record
@@ -126,9 +130,10 @@ class _Audit:
         source: Source,
         folder: RunFolder | None,
         progress: Progress,
+        helpers: Helpers | None,
     ) -> None:
         self.model, self.images, self.plan, self.source = model, images, plan, source
-        self.folder, self.progress = folder, progress
+        self.folder, self.progress, self.helpers = folder, progress, helpers
         self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self.watch = Stopwatch(None if folder is None else folder.work("seconds.json"))
         self.ledger = Ledger()
@@ -136,8 +141,7 @@ class _Audit:
     def run(self) -> AuditRecord:
         rng = Rng(self.plan.seed)
         with self.watch.stage("checks"):
-            parts = split(self.images, {"scan": 1 - HELDOUT_SHARE, "heldout": HELDOUT_SHARE}, rng=rng.child("split"))
-            scan, heldout = parts["scan"], parts["heldout"]
+            scan, heldout = parted(self.images, rng)
             sample = heldout.images(range(min(OUTPUT_SAMPLE, len(heldout)))).to(self.model.device)
             check_outputs(self.model, sample)
             checked = check_images(self.model, self.images)
@@ -205,6 +209,7 @@ class _Audit:
             model_path=self.source.path,
             device=str(self.model.device),
             threads=torch.get_num_threads(),
+            workers=1 if self.helpers is None else 1 + self.helpers.working,
             machine=f"{platform.system()} {platform.machine()}",
             stages=self.watch.times(),
         )

@@ -1,11 +1,12 @@
 """What the stages of an audit cost, in images and in seconds, so that a kill loses neither."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from mantrap.core import Cost, Memo
+from mantrap.core import Cost, Memo, SharedMemo
 from mantrap.records import StageCost
 from mantrap.workflow.stopwatch import Stopwatch
 
@@ -40,3 +41,19 @@ class TimedMemo:
         """Keep it, and the seconds so far."""
         self.memo.save(key, tensors)
         self.watch.lap()
+
+
+@dataclass(frozen=True)
+class SharedTimedMemo(TimedMemo):
+    """The same of a memo that other processes fill as well."""
+
+    memo: SharedMemo
+
+    @property
+    def helping(self) -> bool:
+        """Whether this process only helps."""
+        return self.memo.helping
+
+    def claim(self, key: str) -> AbstractContextManager[bool]:
+        """Whether the piece of this key is ours to make."""
+        return self.memo.claim(key)

@@ -5,12 +5,24 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mantrap.core import FORGETFUL, Classifier, Cost, Detection, Detector, ImageSet, Memo, OutOfTime, Progress, Rng
+from mantrap.core import (
+    FORGETFUL,
+    Classifier,
+    Cost,
+    Detection,
+    Detector,
+    Elsewhere,
+    ImageSet,
+    Memo,
+    OutOfTime,
+    Progress,
+    Rng,
+)
 from mantrap.records import CheckRecord, CheckStatus
 from mantrap.workflow import control, words
 from mantrap.workflow.budget import Budget
 from mantrap.workflow.control import Control
-from mantrap.workflow.ledger import Ledger, TimedMemo
+from mantrap.workflow.ledger import Ledger, SharedTimedMemo, TimedMemo
 from mantrap.workflow.plan import Plan, spelled
 from mantrap.workflow.planting import plant
 from mantrap.workflow.references import Looked, check_of, measure
@@ -46,6 +58,7 @@ class Looking:
         watch: Told of every stage.
         ledger: Told what it cost.
         progress: Observer.
+        helping: Whether this process only makes pieces of searches, of which another one makes something.
     """
 
     def __init__(
@@ -56,7 +69,10 @@ class Looking:
         watch: Stopwatch,
         ledger: Ledger,
         progress: Progress,
+        *,
+        helping: bool = False,
     ) -> None:
+        self.helping = helping
         self.model, self.plan, self.folder = model, plan, folder
         self.watch, self.ledger, self.progress = watch, ledger, progress
         self.budget = Budget(plan.budget, len(plan.detectors) + bool(plan.references))
@@ -200,9 +216,24 @@ class Looking:
             self.missing.append(words.out_of_time(detection, self._asked, observer.estimate))
         return detection
 
+    def help(self, scan: ImageSet, heldout: ImageSet) -> None:
+        """Make those pieces of the searches that nobody is at; of what they come to, another process makes something.
+
+        Args:
+            scan: Images to search with.
+            heldout: Other images, to measure on.
+        """
+        for detector in self.plan.detectors:
+            with contextlib.suppress(Elsewhere):
+                self._detect(detector, scan, heldout)
+
     def _memo(self, name: str) -> Memo:
         """Where finished work of this name is kept."""
-        return FORGETFUL if self.folder is None else TimedMemo(self.folder.memo(name), self.watch)
+        if self.folder is None:
+            return FORGETFUL
+        if self.plan.workers > 1 or self.helping:
+            return SharedTimedMemo(self.folder.shared_memo(name, helping=self.helping), self.watch)
+        return TimedMemo(self.folder.memo(name), self.watch)
 
 
 def nothing(detector: Detector, model: Classifier) -> Detection:

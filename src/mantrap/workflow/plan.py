@@ -2,13 +2,15 @@
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from mantrap.core import Classifier, Detector, ImageSet, Rng, spec_of
+from mantrap.errors import UsageError
 from mantrap.records import SCHEMA_VERSION
 from mantrap.records.files import sha256_of
 from mantrap.workflow.versions import versions
@@ -27,16 +29,18 @@ class Source:
         file_name: Name of the file, or of the class for a model in memory.
         sha256: Digest of the file, or of the model in memory.
         path: The whole path; volatile.
+        opened: Opens the model anew in another process; where ``None`` the model itself is sent there.
     """
 
     file_name: str
     sha256: str
     path: str = ""
+    opened: Callable[[], Classifier] | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, path: Path) -> "Source":
-        """Of a file."""
-        return cls(path.name, sha256_of(path), str(path))
+    def of(cls, path: Path, opened: Callable[[], Classifier] | None = None) -> "Source":
+        """Of a file, and how it is opened anew."""
+        return cls(path.name, sha256_of(path), str(path), opened)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Plan:
             where ``None``, if it decides and does not take long.
         budget: Seconds that detectors, copies and references may take; as long as they need where ``None``. Labels are
             then searched in small groups, so that little is lost when the time is over.
+        workers: Processes that search at the same time, this one included; what is found does not depend on it.
         seed: Of all randomness.
         command: How to run it again, for the record.
     """
@@ -76,10 +81,13 @@ class Plan:
     copy: bool | None = None
     control: bool | None = None
     budget: float | None = None
+    workers: int = 1
     seed: int = 0
     command: str = ""
 
     def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(expected="at least one worker", got=f"{self.workers}", remedy="Use one or more.")
         first = {spelled(d): d for d in map(self._in_time, self.detectors)}
         object.__setattr__(self, "detectors", tuple(first.values()))
         if self.labels is not None:

@@ -115,7 +115,7 @@ class RunFolder:
     def _withdraw(self, untouched: list[Path]) -> None:
         """Take away what this run has put here, unless it has finished a piece of work."""
         if self._known() is not None:
-            if any(self.path.glob(f"{_WORK}/*/*")):
+            if any(self.path.glob(f"{_WORK}/*/*.safetensors")):
                 return
             shutil.rmtree(self.path / _WORK, ignore_errors=True)
             (self.path / _IDENTITY).unlink(missing_ok=True)
@@ -138,8 +138,14 @@ class RunFolder:
 
     def memo(self, name: str) -> "FolderMemo":
         """Where finished pieces of one method are kept."""
-        safe = hashlib.sha256(name.encode()).hexdigest()[:12]
-        return FolderMemo(self.work(safe))
+        return FolderMemo(self._pieces(name))
+
+    def shared_memo(self, name: str, *, helping: bool) -> "ClaimingMemo":
+        """The same where several processes fill it, of which all but one only help."""
+        return ClaimingMemo(self._pieces(name), helping=helping)
+
+    def _pieces(self, name: str) -> Path:
+        return self.work(hashlib.sha256(name.encode()).hexdigest()[:12])
 
     def write(self, name: str, text: str) -> Path:
         """Put an output file into the folder, whole or not at all."""
@@ -170,6 +176,29 @@ class FolderMemo:
         write_atomically(
             self.folder / f"{key}.safetensors", save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
         )
+
+
+class ClaimingMemo(FolderMemo):
+    """The same for several processes of this machine that fill it together."""
+
+    def __init__(self, folder: Path, *, helping: bool) -> None:
+        super().__init__(folder)
+        self.helping = helping
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Whether the piece is ours to make; the system takes the claim back when a process ends, however it does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.folder / f"{key}.claim", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(handle)
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
