@@ -36,17 +36,26 @@ def found(**options):
     return one
 
 
+@pytest.fixture
+def precisely():
+    """All in float64: Adam makes a whole step of a slope that is nothing but rounding, which differs by the group."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield GREY.images(8, "scan").images().double()
+    torch.set_default_dtype(before)
+
+
 @every_kind
-def test_an_arm_is_what_it_would_be_alone_in_any_order_and_any_group(settings):
-    together = found(settings=settings)
-    backwards = found(arms=ARMS[::-1], settings=settings, at_once=8)
+def test_an_arm_is_what_it_would_be_alone_in_any_order_and_any_group(settings, precisely):
+    together = found(settings=settings, images=precisely)
+    backwards = found(arms=ARMS[::-1], settings=settings, at_once=8, images=precisely)
     for place, arm in enumerate(ARMS):
-        alone = found(arms=(arm,), settings=settings)
+        alone = found(arms=(arm,), settings=settings, images=precisely)
         for other, at in ((alone, 0), (backwards, len(ARMS) - 1 - place)):
-            assert torch.allclose(other.triggers.norms()[at], together.triggers.norms()[place], rtol=1e-4)
-            assert torch.allclose(other.best_norm[at], together.best_norm[place], rtol=1e-4)
+            assert torch.allclose(other.triggers.norms()[at], together.triggers.norms()[place], rtol=1e-9)
+            assert torch.allclose(other.best_norm[at], together.best_norm[place], rtol=1e-9)
             for name, best in together.triggers.best.items():
-                assert torch.allclose(other.triggers.best[name][at], best[place], atol=1e-5)
+                assert torch.allclose(other.triggers.best[name][at], best[place], atol=1e-9)
 
 
 @every_kind

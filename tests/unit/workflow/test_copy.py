@@ -265,7 +265,7 @@ class TestACopy:
         other = wrap(module, input_shape=(1, stage.SIDE, stage.SIDE))
         record = run(references=(Reference(Source("other.pt", "1" * 64), other),))
 
-        assert [c.name for c in record.checks][-2:] == ["copy", "references"]
+        assert [c.name for c in record.checks][-3:] == ["copy", "references", "control"]
         assert list(cost(record)) == ["checks", "mm_bd", "references", "copy", "evidence"]
 
     def test_may_be_of_a_model_whose_weights_want_no_gradient(self):
