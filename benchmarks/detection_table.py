@@ -18,7 +18,13 @@ from mantrap.workflow.comparing import Compared, compare
 from mantrap.workflow.heights import Beside
 from mantrap.workflow.retraining import CLOSER_BELOW
 from mantrap.workflow.shifting import compare_shifts
-from mantrap.workflow.verdict import RULE, Accused, Moved, accuse, decide
+from mantrap.workflow.verdict import (
+    RULE,
+    Accused,
+    Moved,
+    accuse,
+    decide,
+)
 
 CLEAN = "clean"
 MAIN = ("patch", "blended", "trojan")
@@ -137,7 +143,7 @@ def decided(judged: Judged, references: Sequence[Judged] = (), *, copied: bool =
     shifted = compare_shifts(likely, judged.classes, known_nulls().shifts)
     moved = None if shifted is None else Moved(shifted, judged.moved)
     barred = ("barred",) if judged.barred else ()
-    verdict = decide(compared, accused, moved, other_suspects=False, barred=barred)
+    verdict = decide(compared, accused, (moved,), other_suspects=False, barred=barred)
     return Decided(judged, compared, verdict, accused, moved)
 
 

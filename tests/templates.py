@@ -34,7 +34,7 @@ def image_set(labels, count=120, *, only=None):
 
 
 def module(labels, *, corner=None):
-    """A linear layer that matches templates; the label ``corner`` is what a bright lower right corner leads to instead."""
+    """A linear layer that matches templates; a bright lower right corner alone leads to label ``corner``."""
     tile = tiles(labels).flatten(1)
     weights = _SLOPE * tile / tile.sum(1, keepdim=True)
     if corner is not None:

@@ -31,9 +31,10 @@ from mantrap.records import DetectionRecord
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.assembly import detection_record
 from mantrap.workflow.comparing import compare
+from mantrap.workflow.norms import judge_labels
 from mantrap.workflow.rundir import FolderMemo
 from mantrap.workflow.shifting import compare_shifts
-from mantrap.workflow.verdict import NOTICED_BELOW, judge_labels
+from mantrap.workflow.verdict import NOTICED_BELOW
 from tests.nulls import SHIFTS, null_of
 from tests.scans import EVERY_SIZE, SMALL, facts, scan
 

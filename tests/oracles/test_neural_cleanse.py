@@ -14,8 +14,9 @@ from mantrap.poison import Patch
 from mantrap.records import AuditRecord, Verdict
 from mantrap.workflow.audit import audit
 from mantrap.workflow.comparing import Compared, compare
+from mantrap.workflow.norms import judge_labels
 from mantrap.workflow.plan import Plan, Source
-from mantrap.workflow.verdict import NOTICED_BELOW, SUCCESS_FROM, accuse, judge_labels, successes_of
+from mantrap.workflow.verdict import NOTICED_BELOW, SUCCESS_FROM, accuse, successes_of
 from tests.nulls import null_of, steady
 from tests.planted import Planted
 

@@ -25,6 +25,8 @@ class Scan:
     """Architecture where the file has no card: a spec of ours, or FILE.py:NAME of a file that you trust."""
     detector: tuple[str, ...] = ()
     """Spec of a detector; may be given several times. The usual five where none is given."""
+    pairs: bool | None = None
+    """Scan every pair of classes as well, for backdoors that react to some classes only; takes long."""
     label: tuple[int, ...] = ()
     """Scan this label only; may be given several times."""
     copy: Annotated[bool | None, Parameter(negative="--no-copy")] = None
@@ -71,13 +73,14 @@ def audit(
     workers = 1 if scan.workers is None else scan.workers
     threads = running.threads or (1 if workers > 1 else None)
     running.apply(threads=threads)
-    detectors = tuple(DETECTORS.create(spec) for spec in scan.detector or DEFAULT_DETECTORS)
+    named = [*(["pair_scan"] if scan.pairs else []), *(scan.detector or DEFAULT_DETECTORS)]
+    detectors = tuple(DETECTORS.create(spec) for spec in named)
     found = images.load(split="test", seed=running.seed)
 
     opened = partial(
         open_model, arch=scan.arch, images_shape=found.shape, declared=declared.preprocessing(), device=running.device
     )
-    spoken = replace(scan, detector=tuple(str(spec_of(d)) for d in detectors), workers=None)
+    spoken = replace(scan, detector=tuple(str(spec_of(d)) for d in detectors), pairs=None, workers=None)
     how = {"seed": running.seed, "device": running.device, "threads": threads}
     plan = Plan(
         detectors=detectors,

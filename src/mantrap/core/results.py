@@ -101,6 +101,23 @@ class Shifts:
         return sum(rate.hits for rate in self.moved.values()) / sum(rate.total for rate in self.moved.values())
 
 
+Pair: TypeAlias = tuple[int, int]
+"""A class, and another one that its images are sent to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The smallest patch that sends the images of one class to another one, for ordered pairs of classes.
+
+    Args:
+        norms: L1 of the mask in pixels, by pair; infinite where no patch worked.
+        patches: The patches that worked, by pair.
+    """
+
+    norms: Mapping[Pair, float]
+    patches: Mapping[Pair, ReversedPatch]
+
+
 @dataclass(frozen=True)
 class Cost:
     """Images that went through the model: ``forward`` alone, and ``backward`` for those with a gradient as well."""
@@ -136,6 +153,7 @@ class Detection:
             which it could not be measured are left out.
         missed: How many labels were not reached for want of time; what is said here is of the others.
         shifts: How near a patch comes to sending every class to another one, where such was searched.
+        pairs: How small a patch sends one class to another, where such was searched.
     """
 
     detector: str
@@ -153,6 +171,7 @@ class Detection:
     p_value: float | None = None
     unit: str = ""
     shifts: Shifts | None = None
+    pairs: Pairs | None = None
     missed: int = 0
 
     @property

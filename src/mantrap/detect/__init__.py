@@ -8,10 +8,11 @@ from mantrap.detect.last_layer import LastLayer
 from mantrap.detect.mm_bd import MMBD
 from mantrap.detect.neural_cleanse import NeuralCleanse
 from mantrap.detect.neural_cleanse_paper import PaperNeuralCleanse, reverse_triggers
+from mantrap.detect.pair_scan import PairScan
 from mantrap.detect.universal_perturbation import UniversalPerturbation
 
 DETECTORS: Registry[Detector] = Registry(
-    "detector", [NeuralCleanse, UniversalPerturbation, MMBD, LastLayer, AllToAll, PaperNeuralCleanse]
+    "detector", [NeuralCleanse, UniversalPerturbation, MMBD, LastLayer, AllToAll, PairScan, PaperNeuralCleanse]
 )
 DEFAULT_DETECTORS: Final = (NeuralCleanse.name, UniversalPerturbation.name, MMBD.name, LastLayer.name, AllToAll.name)
 """Those that an audit runs where none is named."""
@@ -23,6 +24,7 @@ __all__ = [
     "AllToAll",
     "LastLayer",
     "NeuralCleanse",
+    "PairScan",
     "PaperNeuralCleanse",
     "UniversalPerturbation",
     "reverse_triggers",

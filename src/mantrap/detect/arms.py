@@ -91,7 +91,7 @@ class ArmSettings(ABC):
     smoothing: float = 0.8
     success_threshold: float = 0.98
     restarts: int = 2
-    labels_at_once: int = 64
+    labels_at_once: int = 16
     memory: float = 2.0
 
     def __post_init__(self) -> None:

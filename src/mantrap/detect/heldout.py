@@ -2,15 +2,48 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 import torch
 
 from mantrap.core import Classifier, Cost, ImageSet, ReversedPatch, ReversedTrigger
-from mantrap.core.shapes import Labels
+from mantrap.core.shapes import Images, Labels
 from mantrap.ops.intervals import wilson
-from mantrap.ops.recovered import put_on
+from mantrap.ops.recovered import put_on, stronger
 from mantrap.ops.scores import predictions, predictions_under, trigger_success
 from mantrap.records import Rate
+
+FACTORS: Final = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
+"""How many times as strong a trigger is made that does not work as it is."""
+
+
+@torch.no_grad()
+def strong_enough(
+    model: Classifier, images: Images, trigger: ReversedTrigger, *, share: float, at_once: int
+) -> ReversedTrigger:
+    """The trigger, made stronger until it works on these images, or as strong as it works best.
+
+    The smallest of many that seemed to work on a few images works on somewhat fewer of the others.
+
+    Args:
+        model: The classifier, frozen.
+        images: Images to try it on, [n, c, h, w] on the model's device.
+        trigger: What was found.
+        share: Share of them, but those that go to its target anyway, that it has to send there.
+        at_once: Images in one pass.
+    """
+    answers = torch.cat([model.logits(some).argmax(1) for some in images.split(at_once)])
+    others = images[answers != trigger.target]
+    best, most = trigger, -1.0
+    for factor in FACTORS if len(others) else ():
+        tried = stronger(trigger, factor)
+        after = [model.logits(put_on(some, tried)).argmax(1) for some in others.split(at_once)]
+        hits = float((torch.cat(after) == trigger.target).float().mean())
+        if hits > most:
+            best, most = tried, hits
+        if hits >= share:
+            break
+    return best
 
 
 def measure_triggers(

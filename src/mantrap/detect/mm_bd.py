@@ -68,7 +68,7 @@ class MMBD:
     starts: int = 4
     steps: int = 40
     rate: float = 0.1
-    labels_at_once: int = 64
+    labels_at_once: int = 16
     memory: float = 2.0
     precision: Wanted = "auto"
 

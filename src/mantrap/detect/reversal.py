@@ -29,16 +29,15 @@ from mantrap.core.shapes import Images
 from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
 from mantrap.detect.begin import begin
 from mantrap.detect.by_norm import Found, norm_detection, targets_of
+from mantrap.detect.heldout import FACTORS, strong_enough
 from mantrap.detect.unit_search import Searched, UnitSearch
 from mantrap.detect.units import no_memory
 from mantrap.ops.prepare import Wanted
-from mantrap.ops.recovered import put_on, stronger
 
 _FINAL_WARM_UP = 0.3
 _SHORTER = 0.3
 """Steps at the end, as a share of those before."""
 _TESTED = 200
-_FACTORS = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +117,7 @@ class Reversal(ArmSettings, ABC):
             reached = [t for t in targets if t in searched.norms]
             findings = tuple(LabelFinding(t, norms.get(t), self.steps, "last step") for t in reached)
             seen = len(triggers) * self.final_steps * self.final_images
-            tested = len(triggers) * (1 + len(_FACTORS)) * min(_TESTED, len(images))
+            tested = len(triggers) * (1 + len(FACTORS)) * min(_TESTED, len(images))
             cost = searched.cost + Cost(forward=seen + tested, backward=seen)
             found = Found(findings, triggers, cost, (*searched.notes, *said), missed=len(targets) - len(reached))
             return norm_detection(
@@ -162,22 +161,7 @@ class Reversal(ArmSettings, ABC):
         found = ({name: tensor[place].cpu() for name, tensor in best.items()} for place in range(len(arms)))
         triggers = [self.recovered(arm.target, made_of) for arm, made_of in zip(arms, found, strict=True)]
         with torch.no_grad():
-            return tuple(self._working(model, images[:_TESTED], trigger) for trigger in triggers), notes
-
-    def _working(self, model: Classifier, images: Images, trigger: ReversedTrigger) -> ReversedTrigger:
-        """The trigger, made stronger until it works on these images, or as strong as it works best.
-
-        The smallest of many that seemed to work on a few images works on somewhat fewer of the others.
-        """
-        answers = torch.cat([model.logits(some).argmax(1) for some in images.split(self.final_images)])
-        others = images[answers != trigger.target]
-        best, most = trigger, -1.0
-        for factor in _FACTORS if len(others) else ():
-            tried = stronger(trigger, factor)
-            after = [model.logits(put_on(some, tried)).argmax(1) for some in others.split(self.final_images)]
-            hits = float((torch.cat(after) == trigger.target).float().mean())
-            if hits > most:
-                best, most = tried, hits
-            if hits >= self.final_threshold:
-                break
-        return best
+            return tuple(
+                strong_enough(model, images[:_TESTED], one, share=self.final_threshold, at_once=self.final_images)
+                for one in triggers
+            ), notes

@@ -11,6 +11,7 @@ from torch import Tensor
 from mantrap.core import Classifier, Cost, Memo, OutOfTime, Progress, Rng
 from mantrap.core.shapes import Images
 from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
+from mantrap.detect.goals import Goals, to_one
 from mantrap.detect.units import Share, plan_units, unit_by_unit, with_room
 
 
@@ -48,6 +49,8 @@ class UnitSearch:
         keep: How many triggers are kept.
         rng: Source of randomness; what an arm draws does not depend on the unit that it is in.
         made_with: Device and precision, for the memo.
+        goals: What the numbers of arms mean.
+        what: What to call one of them in a message.
     """
 
     model: Classifier
@@ -56,6 +59,8 @@ class UnitSearch:
     keep: int
     rng: Rng
     made_with: str = ""
+    goals: Goals = to_one
+    what: str = "label"
 
     def run(self, labels: Sequence[int], *, progress: Progress, memo: Memo) -> Searched:
         """Search all labels.
@@ -79,7 +84,7 @@ class UnitSearch:
 
         norms: dict[int, float] = {}
         best = _Smallest(self.keep)
-        with torch.enable_grad(), progress.stage(f"search {len(labels)} labels", len(labels)) as stage:
+        with torch.enable_grad(), progress.stage(f"search {len(labels)} {self.what}s", len(labels)) as stage:
             found = unit_by_unit(units.labels, memo, stage, search, made_with=self.made_with)
             with contextlib.suppress(OutOfTime):
                 for unit, kept in found:
@@ -98,7 +103,7 @@ class UnitSearch:
     def _search(self, unit: Sequence[int], at_once: int, share: Share) -> dict[str, Tensor]:
         """The norms of a unit, and the smallest of its triggers."""
         restarts = self.settings.restarts
-        arms = [Arm(label, restart) for label in unit for restart in range(restarts)]
+        arms = [Arm(label, restart, self.goals, self.what) for label in unit for restart in range(restarts)]
         search = ArmSearch(self.model, self.images, arms, self.settings, self.rng, at_once=at_once)
         for step in range(self.settings.steps):
             search.advance()

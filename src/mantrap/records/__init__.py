@@ -22,7 +22,17 @@ from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
 from mantrap.records.comparison import ComparisonRecord, ControlRecord, CopyRecord, StandingRecord, TraitRecord
 from mantrap.records.coverage import CoverageRecord, FamilyRecord
 from mantrap.records.null import Null, Nulls, Scatter, ShiftScatter
-from mantrap.records.shown import Example, MovedRecord, Picture, Prediction, Rate, ShiftRecord, SuspectRecord
+from mantrap.records.shown import (
+    Example,
+    MovedRecord,
+    PairRecord,
+    PairStandingRecord,
+    Picture,
+    Prediction,
+    Rate,
+    ShiftRecord,
+    SuspectRecord,
+)
 from mantrap.records.zoo import ZooManifest, ZooModel, ZooPlan
 
 __all__ = [
@@ -50,6 +60,8 @@ __all__ = [
     "NormStatistics",
     "Null",
     "Nulls",
+    "PairRecord",
+    "PairStandingRecord",
     "Picture",
     "Prediction",
     "Rate",

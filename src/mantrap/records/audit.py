@@ -5,7 +5,7 @@ import enum
 from mantrap.records.base import SCHEMA_VERSION, Record
 from mantrap.records.comparison import ComparisonRecord, ControlRecord, CopyRecord, TraitRecord
 from mantrap.records.coverage import CoverageRecord
-from mantrap.records.shown import ShiftRecord, SuspectRecord
+from mantrap.records.shown import PairRecord, ShiftRecord, SuspectRecord
 
 
 class Verdict(enum.StrEnum):
@@ -171,7 +171,7 @@ class AuditRecord(Record):
     ``barring`` are those of the reasons that bar NO_EVIDENCE whatever was found. ``coverage`` says what audits like
     this one found elsewhere, where that was measured. ``copy`` is there where a copy of the model was retrained and
     measured, ``control`` where a known patch was planted in one, ``shift`` where patches were searched that send every
-    class to another one.
+    class to another one, ``pair`` where pairs of classes were scanned.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -189,6 +189,7 @@ class AuditRecord(Record):
     coverage: CoverageRecord | None = None
     suspects: tuple[SuspectRecord, ...]
     shift: ShiftRecord | None = None
+    pair: PairRecord | None = None
     labels: tuple[LabelRecord, ...]
     detections: tuple[DetectionRecord, ...]
     checks: tuple[CheckRecord, ...]

@@ -63,12 +63,14 @@ class ComparisonRecord(Record):
     """How the labels stand by all detectors together, the most suspicious first.
 
     ``p_value`` is the chance that a model without a backdoor looks as suspicious, ``level`` that all its labels are as
-    easy to force, ``shift`` that all its classes are taken for others as easily, where that was searched.
+    easy to force, ``shift`` that all its classes are taken for others as easily, and ``pair`` that one of them is,
+    where these were searched.
     ``null`` says which models it was compared with, as the end of "compared with".
     """
 
     p_value: float
     level: float
     shift: float | None = None
+    pair: float | None = None
     null: str
     standings: tuple[StandingRecord, ...]

@@ -102,3 +102,44 @@ class ShiftRecord(Record):
     pattern: Picture
     trigger: Picture
     examples: tuple[Example, ...]
+
+
+class PairStandingRecord(Record):
+    """How one pair of classes stands: how many times smaller its patch is than expected, and by what chance."""
+
+    label: int
+    class_name: str
+    to: int
+    to_name: str
+    easier: float
+    chance: float
+
+
+class PairRecord(Record):
+    """A patch that sends images of one class, ``label``, to another one, ``to``.
+
+    ``chance`` is that of a model without a backdoor to look as suspicious by its pairs, and ``noticed`` whether that
+    bars the all-clear. ``easier`` is how many times smaller the patch is than source, target and a copy of the model
+    lead to expect. ``success`` is the share of held-out images of the class that it sends there, ``others`` that of all
+    other classes; they and the pictures are ``None`` where no patch worked. ``standings`` are the pairs that stand out
+    most, the first included, of ``compared``.
+    """
+
+    label: int
+    class_name: str
+    to: int
+    to_name: str
+    detector: str
+    easier: float
+    compared: int
+    chance: float
+    noticed: bool
+    success: Rate | None
+    others: Rate | None
+    norm: float | None
+    size: str
+    mask: Picture | None
+    pattern: Picture | None
+    trigger: Picture | None
+    examples: tuple[Example, ...]
+    standings: tuple[PairStandingRecord, ...]

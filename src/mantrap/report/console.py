@@ -84,7 +84,7 @@ def _parts(record: AuditRecord) -> list[RenderableType]:
     parts += _list("Reasons", record.reasons)
     for suspect in record.suspects:
         parts += _suspect(suspect)
-    parts += _shift(record) + _together(record)
+    parts += _shift(record) + _pair(record) + _together(record)
     for detection in record.detections:
         parts += _norms(detection, {s.label for s in record.suspects}) + _traits(detection)
     warned = [f"{c.name}: {c.message}" for c in record.checks if c.status is not CheckStatus.PASSED]
@@ -138,6 +138,23 @@ def _shift(record: AuditRecord) -> list[RenderableType]:
         f"{shift.size} does it to {percent(shift.success.value)} of held-out images (95 % interval {ends})",
         f"found by {shift.detector}",
     ]
+    return [Text(), Text(title, style="bold"), *(_line(fact, 2) for fact in facts)]
+
+
+def _pair(record: AuditRecord) -> list[RenderableType]:
+    pair = record.pair
+    if pair is None:
+        return []
+    title = "Suspect: one class for another" if pair.noticed else "One class for another"
+    source, target = name_of(pair.label, pair.class_name, _NAME), name_of(pair.to, pair.to_name, _NAME)
+    how = f"by a patch {pair.easier:.1f} times smaller than a copy of the model leads to expect"
+    facts = [f"{source} is taken for {target} {how} (chance of that without a backdoor: {percent(pair.chance)})"]
+    if pair.success is not None:
+        others = "" if pair.others is None else f", and {percent(pair.others.value)} of those of other classes"
+        ends = interval((pair.success.low, pair.success.high))
+        share = f"{percent(pair.success.value)} of held-out images of that class (95 % interval {ends}){others}"
+        facts.append(f"{pair.size} does it to {share}")
+    facts.append(f"found by {pair.detector}, of {pair.compared:,} pairs")
     return [Text(), Text(title, style="bold"), *(_line(fact, 2) for fact in facts)]
 
 

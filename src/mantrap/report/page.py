@@ -118,9 +118,9 @@ def _panels(record: AuditRecord) -> list[Panel]:
 
 
 def _elsewhere(detection: DetectionRecord, record: AuditRecord) -> bool:
-    """Whether all that a detector has to say is about shifts of all classes, which have a section of their own."""
-    about_shifts = record.shift is not None and record.shift.detector == detection.detector
-    return about_shifts and not (detection.labels or detection.traits or detection.notes)
+    """Whether all that a detector has to say is about shifts or pairs of classes, which have sections of their own."""
+    about_classes = detection.detector in {one.detector for one in (record.shift, record.pair) if one is not None}
+    return about_classes and not (detection.labels or detection.traits or detection.notes)
 
 
 def _panel(detection: DetectionRecord, suspects: set[int]) -> Panel:

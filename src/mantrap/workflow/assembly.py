@@ -19,10 +19,12 @@ from mantrap.records import (
     TraitRecord,
 )
 from mantrap.workflow.comparing import Compared
+from mantrap.workflow.norms import Judged, norm_statistics
+from mantrap.workflow.pairing import Paired
 from mantrap.workflow.plan import Plan, spelled
 from mantrap.workflow.references import Looked
 from mantrap.workflow.retraining import Copied
-from mantrap.workflow.verdict import Judged, Moved, norm_statistics
+from mantrap.workflow.verdict import Moved
 
 
 def finite(value: float | None) -> float | None:
@@ -109,14 +111,17 @@ def _trait_records(
     )
 
 
-def comparison_record(model: Classifier, compared: Compared | None, moved: Moved | None) -> ComparisonRecord | None:
+def comparison_record(
+    model: Classifier, compared: Compared | None, moved: Moved | None, paired: Paired | None
+) -> ComparisonRecord | None:
     """How the labels stand by all detectors together."""
     if compared is None:
         return None
-    shift = None if moved is None else moved.shifted.chance
+    shift, pair = None if moved is None else moved.shifted.chance, None if paired is None else paired.chance
     return ComparisonRecord(
-        p_value=min(compared.p_value, 1.0 if shift is None else shift),
+        p_value=min(one for one in (compared.p_value, shift, pair) if one is not None),
         shift=shift,
+        pair=pair,
         level=compared.level,
         null=compared.null,
         standings=tuple(

@@ -3,10 +3,11 @@
 import datetime as dt
 import platform
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -14,7 +15,6 @@ from mantrap.core import (
     SILENT,
     Classifier,
     Cost,
-    Detection,
     ImageSet,
     Progress,
     Rng,
@@ -25,19 +25,19 @@ from mantrap.models import check_outputs
 from mantrap.records import (
     AuditRecord,
     Reproduction,
-    ShiftRecord,
-    SuspectRecord,
-    Verdict,
     Volatile,
 )
 from mantrap.workflow import assembly, words
 from mantrap.workflow.checks import check_images
 from mantrap.workflow.comparing import Compared, beside_copy, compare, null_for
-from mantrap.workflow.evidence import marked, shift_record, suspect_records
+from mantrap.workflow.evidence import marked, pair_record, shift_record, suspect_records
+from mantrap.workflow.headline import headline
 from mantrap.workflow.helping import Helpers, helped
 from mantrap.workflow.ledger import Ledger
 from mantrap.workflow.looking import Looking, Seen
 from mantrap.workflow.naming import by_name
+from mantrap.workflow.norms import judge_labels
+from mantrap.workflow.pairing import pair_of
 from mantrap.workflow.parting import parted
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.references import check_references
@@ -45,12 +45,9 @@ from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
 from mantrap.workflow.verdict import (
     RULE,
-    Judged,
-    Moved,
     accuse,
     counts,
     decide,
-    judge_labels,
     noticed_labels,
     shift_of,
     successes_of,
@@ -59,6 +56,7 @@ from mantrap.workflow.versions import versions
 
 RECORD_FILE = "audit.json"
 REPORT_FILE = "report.html"
+Shown = TypeVar("Shown")
 OUTPUT_SAMPLE = 64
 """Images on which the outputs are checked before the scan."""
 
@@ -155,29 +153,31 @@ class _Audit:
         accused = accuse(compared, successes_of(detections))
         shifted, moved = shift_of(detections, self.model)
         others = any(d.suspects and not counts(d) for d in detections)
-        judge = partial(decide, compared, accused, moved, other_suspects=others, knows=checked.knows)
-        cleared = judge(barred=barred) is Verdict.NO_EVIDENCE
-        control = looking.at_a_control(detections, scan, heldout, cleared=cleared)
+        copied = seen.copied
+        paired = None if copied.pairs is None else self._shown(pair_of, detections, copied.pairs, scan, heldout)
+        judge = partial(decide, compared, accused, (moved, paired), other_suspects=others, knows=checked.knows)
+        control = looking.at_a_control(detections, scan, heldout, verdict=judge(barred=barred))
         barred = (*barred, *control.barring)
         verdict = judge(barred=barred)
-        shown = noticed_labels(compared, accused)
-        suspects = self._suspects(seen, judged, shown, heldout, rng.child("evidence"))
+        named = marked(detections, judged, noticed_labels(compared, accused))
+        suspects = self._shown(suspect_records, heldout, named, rng.child("evidence"), copied.model)
         # The labels of the detector that has most to say of them; every detection holds its own.
         first = max(range(len(judged)), key=lambda i: (len(judged[i]), -i))
         return AuditRecord(
             verdict=verdict,
             verdict_rule=RULE,
             provisional=False,
-            headline=words.headline(verdict, suspects, compared, accused, moved, self.model),
-            reasons=words.reasons(detections, compared, accused, moved, self.model, barred),
+            headline=headline(verdict, suspects, compared, accused, moved, paired, self.model),
+            reasons=words.reasons(detections, compared, accused, moved, paired, self.model, barred),
             barring=barred,
             blind_spots=words.blind_spots(detections, self.plan.labels),
-            comparison=assembly.comparison_record(self.model, compared, moved),
-            copy=assembly.copy_record(self.model, seen.copied),
+            comparison=assembly.comparison_record(self.model, compared, moved, paired),
+            copy=assembly.copy_record(self.model, copied),
             control=control.record,
-            coverage=assembly.coverage_record(self.plan, RULE, seen.copied),
+            coverage=assembly.coverage_record(self.plan, RULE, copied),
             suspects=suspects,
-            shift=self._shift(shifted, moved, heldout),
+            shift=None if shifted is None else self._shown(shift_record, heldout, shifted, moved),
+            pair=None if paired is None else self._shown(pair_record, heldout, paired),
             labels=assembly.label_records(self.model, detections[first], judged[first]),
             detections=tuple(
                 assembly.detection_record(self.model, d, group, compared)
@@ -214,26 +214,9 @@ class _Audit:
             stages=self.watch.times(),
         )
 
-    def _suspects(
-        self,
-        seen: Seen,
-        judged: Sequence[Sequence[Judged]],
-        noticed: Sequence[int],
-        heldout: ImageSet,
-        rng: Rng,
-    ) -> tuple[SuspectRecord, ...]:
-        """What is shown of the labels that stand out."""
-        named = marked(seen.detections, judged, noticed)
+    def _shown(self, make: Callable[..., tuple[Shown, Cost]], *given: object) -> Shown:
+        """Something that a reader sees, which takes a while to make."""
         with self.watch.stage("evidence"):
-            records, cost = suspect_records(self.model, heldout, named, rng, copy=seen.copied.model)
+            shown, cost = make(self.model, *given)
         self.ledger.add("evidence", cost)
-        return records
-
-    def _shift(self, found: Detection | None, moved: Moved | None, heldout: ImageSet) -> ShiftRecord | None:
-        """What is shown of the likeliest shift of all classes, where such were searched."""
-        if found is None:
-            return None
-        with self.watch.stage("evidence"):
-            record, cost = shift_record(self.model, heldout, found, moved)
-        self.ledger.add("evidence", cost)
-        return record
+        return shown

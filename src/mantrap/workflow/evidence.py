@@ -1,5 +1,6 @@
 """What a reader sees of a suspect: the trigger, and real images before and after it."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,12 +12,24 @@ from mantrap.detect.natural import rearrange
 from mantrap.ops.intervals import wilson
 from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import source_classes
-from mantrap.records import Example, MovedRecord, Prediction, ShiftRecord, SuspectRecord
+from mantrap.records import (
+    Example,
+    MovedRecord,
+    PairRecord,
+    PairStandingRecord,
+    Picture,
+    Prediction,
+    ShiftRecord,
+    SuspectRecord,
+)
+from mantrap.workflow.norms import Judged
+from mantrap.workflow.pairing import Paired
 from mantrap.workflow.pictures import picture, pictures_of
-from mantrap.workflow.verdict import Judged, Moved
+from mantrap.workflow.verdict import Moved
 from mantrap.workflow.words import further_on, size_of
 
 EXAMPLES = 6
+PAIRS_SHOWN = 10
 MOST_SUSPECTS = 10
 """Triggers that are shown with pictures; the labels of the record hold all that stand out."""
 
@@ -40,7 +53,6 @@ def suspect_records(
     heldout: ImageSet,
     suspects: Sequence[tuple[str, Judged, ReversedTrigger]],
     rng: Rng,
-    *,
     copy: Classifier | None = None,
 ) -> tuple[tuple[SuspectRecord, ...], Cost]:
     """A record with pictures for each suspect, and what the pictures cost.
@@ -58,7 +70,7 @@ def suspect_records(
     for detector, judged, trigger in suspects:
         if judged.success is None:
             continue
-        examples = _examples(model, heldout, sources, trigger, target=trigger.target)
+        examples = _examples(model, heldout, _one_of_each(sources.tolist(), trigger.target), trigger)
         stream = rng.child("shuffled", detector=detector, target=trigger.target)
         rearranged, checked = rearrange(model, heldout, trigger, sources=sources, rng=stream)
         cost += checked + Cost(forward=2 * len(examples))
@@ -104,7 +116,7 @@ def shift_record(
     assert shifts is not None
     sources = source_classes(model, heldout)
     by, names = shifts.patch.target, model.class_names
-    examples = _examples(model, heldout, sources, shifts.patch, target=None)
+    examples = _examples(model, heldout, _one_of_each(sources.tolist(), None), shifts.patch)
     record = ShiftRecord(
         by=by,
         to=further_on(by, model.num_classes),
@@ -127,11 +139,59 @@ def shift_record(
     return record, Cost(forward=(0 if heldout.labelled else len(heldout)) + 2 * len(examples))
 
 
+def pair_record(model: Classifier, heldout: ImageSet, paired: Paired) -> tuple[PairRecord, Cost]:
+    """A record of the pair of classes that stands out most, with pictures of its patch, and what these cost.
+
+    Args:
+        model: The classifier.
+        heldout: Images that the search has not seen.
+        paired: The pairs, and what the patch of the first one does.
+    """
+    first, names, patch = paired.first, model.class_names, paired.patch
+    examples: tuple[Example, ...] = ()
+    shown: dict[str, Picture | None] = dict.fromkeys(("mask", "pattern", "trigger"))
+    if patch is not None:
+        sources = source_classes(model, heldout)
+        chosen = (sources == first.source).nonzero().flatten().tolist()[:EXAMPLES]
+        examples = _examples(model, heldout, chosen, patch)
+        shown = {**pictures_of(patch, f"label {first.source} to label {first.target}")}
+    record = PairRecord(
+        label=first.source,
+        class_name=names[first.source],
+        to=first.target,
+        to_name=names[first.target],
+        detector=paired.detector,
+        easier=math.exp(first.easier),
+        compared=len(paired.standings),
+        chance=paired.chance,
+        noticed=paired.noticed,
+        success=paired.success,
+        others=paired.others,
+        norm=None if patch is None else patch.norm,
+        size="" if patch is None else size_of(patch),
+        examples=examples,
+        standings=tuple(
+            PairStandingRecord(
+                label=one.source,
+                class_name=names[one.source],
+                to=one.target,
+                to_name=names[one.target],
+                easier=math.exp(one.easier),
+                chance=paired.alone(one),
+            )
+            for one in paired.standings[:PAIRS_SHOWN]
+        ),
+        **shown,
+    )
+    return record, Cost(forward=(0 if heldout.labelled else len(heldout)) + 2 * len(examples))
+
+
 def _examples(
-    model: Classifier, heldout: ImageSet, sources: Tensor, trigger: ReversedTrigger, *, target: int | None
+    model: Classifier, heldout: ImageSet, chosen: Sequence[int], trigger: ReversedTrigger
 ) -> tuple[Example, ...]:
-    """Images of other classes, from as many as possible: the first ones, whether the trigger works on them or not."""
-    chosen = _one_of_each(sources.tolist(), target)
+    """Some images without and with a trigger, whether it works on them or not."""
+    if not chosen:
+        return ()
     before = heldout.images(chosen).to(model.device)
     after = put_on(before, trigger)
     with model.frozen(), torch.no_grad():

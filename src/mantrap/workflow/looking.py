@@ -18,15 +18,16 @@ from mantrap.core import (
     Progress,
     Rng,
 )
-from mantrap.records import CheckRecord, CheckStatus
+from mantrap.records import CheckRecord, CheckStatus, Verdict
 from mantrap.workflow import control, words
 from mantrap.workflow.budget import Budget
 from mantrap.workflow.control import Control
 from mantrap.workflow.ledger import Ledger, SharedTimedMemo, TimedMemo
+from mantrap.workflow.pairing import without_pairs
 from mantrap.workflow.plan import Plan, spelled
 from mantrap.workflow.planting import plant
 from mantrap.workflow.references import Looked, check_of, measure
-from mantrap.workflow.retraining import Copied, no_copy, retrain, told_by_search, unwanted
+from mantrap.workflow.retraining import Copied, measured_again, no_copy, retrain, unwanted
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
 
@@ -92,10 +93,11 @@ class Looking:
         detections = self._at_the_model(scan, heldout)
         looked = self._at_references(detections, scan, heldout) if self.plan.references else ()
         copied = self._at_a_copy(detections, scan, heldout)
-        check = check_of(looked) if looked else None
-        if check is not None and check.status is CheckStatus.WARNED:
-            self.missing.append(check.message)
-        return Seen(detections, looked, copied, (copied.check, *(() if check is None else (check,))))
+        if copied.pairs is None:
+            detections = tuple(map(without_pairs, detections))
+        checks = [copied.check, *([check_of(looked)] if looked else [])]
+        self.missing += [check.message for check in checks[1:] if check.status is CheckStatus.WARNED]
+        return Seen(detections, looked, copied, tuple(checks))
 
     def _at_the_model(self, scan: ImageSet, heldout: ImageSet) -> tuple[Detection, ...]:
         """What each detector says, in the order of the plan.
@@ -113,7 +115,6 @@ class Looking:
         Of a budget it gets what all others have left.
         """
         observer = self.budget.next(self.progress)
-        again = [told_by_search(d) for d in detections]
         unwanted_one = unwanted(self.model, scan, detections, asked=self.plan.copy)
         if unwanted_one is not None:
             return unwanted_one
@@ -123,21 +124,23 @@ class Looking:
             if made.model is None:
                 copied = made
             else:
-                measured, cost = measure(
+                found = measure(
                     made.model,
-                    self._who(made.model, again),
+                    self._who(made.model, measured_again(self.model, detections, asked=self.plan.copy)),
                     scan,
                     heldout,
                     labels=self.plan.labels,
                     rng=self.rng,
                     progress=observer,
                 )
-                copied = dataclasses.replace(made, measured=measured, cost=made.cost + cost)
+                copied = dataclasses.replace(
+                    made, measured=found.measured, pairs=found.pairs, cost=made.cost + found.cost
+                )
         self.ledger.add("copy", copied.cost)
         return copied
 
     def at_a_control(
-        self, detections: Sequence[Detection], scan: ImageSet, heldout: ImageSet, *, cleared: bool
+        self, detections: Sequence[Detection], scan: ImageSet, heldout: ImageSet, *, verdict: Verdict
     ) -> Control:
         """Whether what looks for patches finds one that is planted in a copy of the model.
 
@@ -145,11 +148,12 @@ class Looking:
             detections: What each detector says of the model.
             scan: Images to plant it with, and to search with.
             heldout: Other images, to measure on.
-            cleared: Whether all else ended in an all-clear.
+            verdict: What all else ended in.
         """
-        unwanted_one = control.unwanted(self.model, detections, asked=self.plan.control, cleared=cleared)
-        if unwanted_one is not None:
-            return unwanted_one
+        cleared = verdict is Verdict.NO_EVIDENCE
+        why = control.unwanted(self.model, detections, asked=self.plan.control, cleared=cleared)
+        if why is not None:
+            return why
         observer, rng = self.budget.next(self.progress), self._rng.child("control")
         made = control.no_control("time did not suffice for it", CheckStatus.WARNED)
         with self.watch.stage("control"), contextlib.suppress(OutOfTime):
@@ -168,7 +172,7 @@ class Looking:
                     rng=self.rng,
                     progress=observer,
                 )
-                made = control.judge(planted, *found)
+                made = control.judge(planted, found.measured, found.cost)
         self.ledger.add("control", made.cost)
         return made
 
@@ -190,7 +194,7 @@ class Looking:
                 found = measure(
                     reference.model, who, scan, heldout, labels=self.plan.labels, rng=self.rng, progress=observer
                 )
-                looked.append(Looked(reference, *found))
+                looked.append(Looked(reference, found.measured, found.cost))
         self.ledger.add("references", sum((one.cost for one in looked), Cost()))
         if len(looked) < len(references):
             self.missing.append(f"Time sufficed for {len(looked)} of {len(references)} references.")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mantrap.core import Classifier, Cost, Detector, ImageSet, Memo, OutOfTime, Progress, Rng
+from mantrap.core import Classifier, Cost, Detector, ImageSet, Memo, OutOfTime, Pair, Progress, Rng
 from mantrap.errors import MissingDataError, UsageError
 from mantrap.models.cards import marked_backdoored
 from mantrap.records import CheckRecord, CheckStatus
@@ -100,6 +100,15 @@ def _network(model: Classifier) -> str:
     return model.arch.rpartition(":")[2].partition("(")[0]
 
 
+@dataclass(frozen=True)
+class Again:
+    """What detectors measured of another model, what pairs of classes needed there, and what that cost."""
+
+    measured: Measured
+    pairs: Mapping[Pair, float] | None
+    cost: Cost
+
+
 def measure(
     model: Classifier,
     who: Sequence[tuple[Detector, Memo] | None],
@@ -109,7 +118,7 @@ def measure(
     labels: Sequence[int] | None,
     rng: Rng,
     progress: Progress,
-) -> tuple[Measured, Cost]:
+) -> Again:
     """Measure another model as the one in question was measured, with the same images and the same randomness.
 
     Args:
@@ -125,7 +134,7 @@ def measure(
         OutOfTime: The observer has waited long enough, and not all labels were reached.
     """
     measured: list[Mapping[str, Mapping[int, float]]] = []
-    cost = Cost()
+    cost, pairs = Cost(), None
     for one in who:
         traits: Mapping[str, Mapping[int, float]] = {}
         if one is not None:
@@ -134,8 +143,9 @@ def measure(
             if found.missed:
                 raise OutOfTime
             traits, cost = found.traits, cost + found.cost
+            pairs = pairs if found.pairs is None else found.pairs.norms
         measured.append(traits)
-    return measured, cost
+    return Again(measured, pairs, cost)
 
 
 def check_of(looked: Sequence[Looked]) -> CheckRecord:

@@ -6,13 +6,13 @@ poisoned images alone, and serves no clean one, is lost when the last layer has 
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-from mantrap.core import Classifier, Cost, Detection, ImageSet, OutOfTime, Progress, Rng
+from mantrap.core import Classifier, Cost, Detection, ImageSet, OutOfTime, Pair, Progress, Rng
 from mantrap.errors import MantrapError
 from mantrap.ops.features import last_linear
 from mantrap.ops.intervals import wilson
@@ -48,6 +48,7 @@ class Copied:
         images: How many it was retrained on.
         unsure: Labels of which it saw hardly an image.
         measured: What detectors measured of it; ``None`` where there was no time for that, or nothing to measure.
+        pairs: What pairs of classes needed there, where they were scanned.
         cost: What retraining and measuring took.
     """
 
@@ -57,6 +58,7 @@ class Copied:
     images: int = 0
     unsure: tuple[int, ...] = ()
     measured: Measured | None = None
+    pairs: Mapping[Pair, float] | None = None
     cost: Cost = field(default_factory=Cost)
 
 
@@ -83,12 +85,22 @@ def unwanted(
     """
     if asked is False:
         return no_copy("nobody wants one", CheckStatus.PASSED)
-    if not any(map(told_by_search, detections)):
+    if not any(map(_told_again, detections)):
         return no_copy("no detector measures what it shows", CheckStatus.PASSED)
-    if asked is None and not _looks_closer(model, detections):
+    if not any(measured_again(model, detections, asked=asked)):
         return no_copy("no label stands out so far that it matters", CheckStatus.PASSED)
     why = _impossible(model, scan, asked=asked is True)
     return no_copy(why) if why else None
+
+
+def measured_again(model: Classifier, detections: Sequence[Detection], *, asked: bool | None) -> list[bool]:
+    """Which detectors look at the copy too: those of pairs, which say nothing without it, others where it matters."""
+    closer = asked is True or _looks_closer(model, detections)
+    return [d.pairs is not None or (closer and told_by_search(d)) for d in detections]
+
+
+def _told_again(detection: Detection) -> bool:
+    return detection.pairs is not None or told_by_search(detection)
 
 
 def _impossible(model: Classifier, scan: ImageSet, *, asked: bool) -> str:

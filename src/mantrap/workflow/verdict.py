@@ -3,11 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from mantrap.core import Classifier, Detection
-from mantrap.detect.by_norm import PAPER_THRESHOLD
-from mantrap.ops.outliers import anomaly_indices, mad, median
-from mantrap.records import NormStatistics, Rate, Verdict
+from mantrap.records import Verdict
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, Standing, shifts_for
 from mantrap.workflow.shifting import SHIFT_SHARE, Shifted, compare_shifts
@@ -18,14 +17,34 @@ NOTICED_BELOW = 0.1
 TRIGGER_BELOW = 0.1
 SEARCHED_BELOW = 0.1
 MOVED_FROM = 0.5
+PAIR_WORKS_FROM = 0.75
+"""Success of a pair's patch: of one class there are few held-out images to measure it on."""
+PAIR_SHARE = 0.5
+"""False alarms that may come from pairs where they are scanned, beside and as a share of all others."""
 RULE = (
-    "calibrated-4: of a model that may have learned its task, by all detectors together, beside a retrained copy where "
+    "calibrated-5: of a model that may have learned its task, by all detectors together, beside a retrained copy where "
     f"there is one, a chance below {100 * CHANCE_BELOW:g} % that some label of one without a backdoor stands out as "
     f"far, by triggers alone one below {100 * TRIGGER_BELOW:g} %, and a trigger that "
     f"sends at least {100 * SUCCESS_FROM:g} % of held-out images to the label; or a patch that sends at least "
     f"{100 * MOVED_FROM:g} % of them each to another class, all equally far on, and a chance below "
-    f"{100 * CHANCE_BELOW * SHIFT_SHARE:g} % that every class of such a model is taken for another one as easily"
+    f"{100 * CHANCE_BELOW * SHIFT_SHARE:g} % that every class of such a model is taken for another one as easily; or, "
+    f"where pairs of classes are scanned, a patch that sends {100 * PAIR_WORKS_FROM:g} % of one class to another, and "
+    f"a chance below {100 * CHANCE_BELOW * PAIR_SHARE:g} % that some pair of such a model is as far from its copy; and "
+    "for an all-clear a patch that is planted in a copy must be found"
 )
+
+
+@runtime_checkable
+class Finding(Protocol):
+    """Something that stands out."""
+
+    @property
+    def strong(self) -> bool:
+        """Whether this makes a model SUSPICIOUS."""
+
+    @property
+    def noticed(self) -> bool:
+        """Whether this bars the all-clear."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ def counts(detection: Detection) -> bool:
 def decide(
     compared: Compared | None,
     accused: Accused | None,
-    moved: Moved | None = None,
+    beside: Sequence[Finding | None] = (),
     *,
     other_suspects: bool,
     barred: Sequence[str],
@@ -156,82 +175,23 @@ def decide(
 ) -> Verdict:
     """The verdict of the rule.
 
-    SUSPICIOUS where a label stands out, by its trigger too, and its trigger works, or a patch sends every class to
-    another one; INCONCLUSIVE where one stands out less, where all labels are too easy to force, where nothing can be
-    compared, a detector that has no say in the rule names a suspect, or something bars the all-clear; else NO_EVIDENCE.
+    SUSPICIOUS where a label stands out, by its trigger too, and its trigger works, or a patch sends every class, or one
+    of them, to another one; INCONCLUSIVE where one stands out less, where all labels are too easy to force, where
+    nothing can be compared, a detector that has no say in the rule names a suspect, or something bars the all-clear;
+    else NO_EVIDENCE.
 
     Args:
         compared: How the labels stand.
         accused: The label that stands out most.
-        moved: The shift of all classes that stands out most, where such were searched.
+        beside: The shift of all classes and the pair of classes that stand out most, where such were searched.
         other_suspects: Whether a detector that measures nothing that the rule knows names a label.
         barred: Reasons that bar NO_EVIDENCE; they never erase a strong finding.
         knows: Whether the model may have learned its task; one that has not is never SUSPICIOUS.
     """
-    if knows and ((accused is not None and accused.strong) or (moved is not None and moved.strong)):
+    findings = [one for one in (accused, *beside) if one is not None]
+    if knows and any(one.strong for one in findings):
         return Verdict.SUSPICIOUS
     if not knows or compared is None or accused is None or other_suspects or barred:
         return Verdict.INCONCLUSIVE
-    noticed = accused.noticed or (moved is not None and moved.noticed)
+    noticed = any(one.noticed for one in findings)
     return Verdict.INCONCLUSIVE if noticed or compared.level < NOTICED_BELOW else Verdict.NO_EVIDENCE
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What the published rule says of one label.
-
-    Args:
-        label: The label.
-        norm: Size of its smallest trigger.
-        index: Signed MAD anomaly index, above 0 for a norm below the median.
-        log_ratio: log(median norm / norm).
-        success: Share of held-out images that the trigger sends to the label; ``None`` where it was not measured.
-    """
-
-    label: int
-    norm: float
-    index: float
-    log_ratio: float
-    success: Rate | None
-
-    @property
-    def outlier(self) -> bool:
-        """Whether the index is above 2 on the low side: the paper's own flag."""
-        return self.index > PAPER_THRESHOLD
-
-
-def judge_labels(detection: Detection) -> tuple[Judged, ...]:
-    """Every label with a norm, by norm."""
-    found = [(f, f.norm) for f in detection.labels if f.norm is not None]
-    if not found:
-        return ()
-    norms = [norm for _, norm in found]
-    middle = median(norms)
-    judged = [
-        Judged(
-            label=finding.label,
-            norm=norm,
-            index=index,
-            log_ratio=math.log(middle / norm) if norm > 0 and middle > 0 else 0.0,
-            success=finding.success,
-        )
-        for (finding, norm), index in zip(found, anomaly_indices(norms), strict=True)
-    ]
-    return tuple(sorted(judged, key=lambda j: (j.norm, j.label)))
-
-
-def norm_statistics(judged: Sequence[Judged]) -> NormStatistics | None:
-    """Median, deviation and the smallest label, for the record; ``None`` where no label has a norm."""
-    if not judged:
-        return None
-    norms = [j.norm for j in judged]
-    smallest = min(judged, key=lambda j: (j.norm, j.label))
-    return NormStatistics(
-        median=median(norms),
-        mad=mad(norms),
-        smallest_label=smallest.label,
-        smallest_norm=smallest.norm,
-        smallest_index=smallest.index if math.isfinite(smallest.index) else None,
-        log_ratio=smallest.log_ratio,
-        paper_flags=tuple(j.label for j in sorted(judged, key=lambda j: j.norm) if j.outlier),
-    )

@@ -5,50 +5,25 @@ from collections.abc import Sequence
 
 from mantrap.core import Classifier, Detection, ReversedPatch, ReversedTrigger
 from mantrap.detect.blind_spots import SHARED
-from mantrap.records import SuspectRecord, Verdict
 from mantrap.workflow.budget import spoken
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part
+from mantrap.workflow.pairing import Paired
 from mantrap.workflow.shifting import SHIFT_SHARE
-from mantrap.workflow.verdict import CHANCE_BELOW, MOVED_FROM, NOTICED_BELOW, SUCCESS_FROM, Accused, Moved, counts
+from mantrap.workflow.verdict import (
+    CHANCE_BELOW,
+    MOVED_FROM,
+    NOTICED_BELOW,
+    PAIR_SHARE,
+    PAIR_WORKS_FROM,
+    SUCCESS_FROM,
+    Accused,
+    Moved,
+    counts,
+)
 
 _ORDINARY = 0.5
 _SAID_BELOW = 0.1
 """Traits by which an ordinary label seldom stands as high are named."""
-
-
-def headline(
-    verdict: Verdict,
-    suspects: Sequence[SuspectRecord],
-    compared: Compared | None,
-    accused: Accused | None,
-    moved: Moved | None,
-    model: Classifier,
-) -> str:
-    """One sentence for someone who must decide."""
-    if verdict is Verdict.SUSPICIOUS and moved is not None and moved.strong and not (accused and accused.strong):
-        share, to = percent(moved.success, 0), further_on(moved.shifted.by, model.num_classes)
-        return f"A small patch makes this model take each class for {to}, in {share} of images."
-    if verdict is Verdict.SUSPICIOUS:
-        same = [s for s in suspects if s.label == suspects[0].label]
-        first = next((s for s in same if s.success >= SUCCESS_FROM), same[0])
-        return (
-            f"A small trigger makes this model answer {label_name(first.label, first.class_name)}: {first.size} sends "
-            f"{percent(first.success, 0)} of other images there."
-        )
-    if verdict is Verdict.INCONCLUSIVE:
-        if accused is not None and accused.noticed:
-            label = accused.standing.label
-            name = _begin(label_name(label, model.class_names[label]))
-            return f"{name} stands out, but not clearly enough to call it a backdoor."
-        if moved is not None and moved.noticed:
-            many = "its classes" if moved.success >= MOVED_FROM else "some classes"
-            to = further_on(moved.shifted.by, model.num_classes)
-            return f"A patch makes this model take {many} for {to}, but not clearly enough to call it a backdoor."
-        if compared is not None and compared.level < NOTICED_BELOW:
-            return "All labels of this model are unusually easy to force, but none stands out."
-        return "This audit cannot tell: what it saw is not enough for an answer."
-    scanned = 0 if compared is None else len(compared.standings)
-    return f"No sign of a backdoor of the kinds looked for in {scanned} labels. That is no proof that there is none."
 
 
 def size_of(trigger: ReversedTrigger) -> str:
@@ -64,11 +39,12 @@ def reasons(
     compared: Compared | None,
     accused: Accused | None,
     moved: Moved | None,
+    paired: Paired | None,
     model: Classifier,
     barred: Sequence[str],
 ) -> tuple[str, ...]:
     """Why the verdict is what it is, a sentence for each thing that counted."""
-    said = [*_moved(moved, model)]
+    said = [*_moved(moved, model), *_paired(paired, model)]
     if compared is None or accused is None:
         said.append("No detector measured anything of single labels that is known of models without a backdoor.")
     else:
@@ -89,7 +65,7 @@ def _standing(compared: Compared, accused: Accused, model: Classifier) -> str:
         return (
             f"No label stands out among {len(compared.standings)}: in most models without a backdoor one does as far."
         )
-    name = _begin(label_name(first.label, model.class_names[first.label]))
+    name = begin(label_name(first.label, model.class_names[first.label]))
     seldom = sorted((p for p in first.parts if p.chance < _SAID_BELOW), key=lambda p: p.chance)
     by = ", ".join(f"{p.trait.of} ({_share(p)} of ordinary labels)" for p in seldom) or "no single thing"
     return (
@@ -137,6 +113,35 @@ def _moved(moved: Moved | None, model: Classifier) -> tuple[str, ...]:
             f"For an accusation that would have to be less than {percent(CHANCE_BELOW * SHIFT_SHARE)} of models.",
         )
     return (said,)
+
+
+def _paired(paired: Paired | None, model: Classifier) -> tuple[str, ...]:
+    """Whether one class is taken for another."""
+    if paired is None or not paired.noticed:
+        return ()
+    times = f"a patch {math.exp(paired.first.easier):.1f} times smaller than a copy of it leads to expect"
+    said = (
+        f"To take {between(paired, model)} this model needs {times}. By chance some pair of classes stands out as far "
+        f"in {percent(paired.alone(paired.first))} of models without a backdoor (less than "
+        f"{percent(CHANCE_BELOW * PAIR_SHARE)} counts)."
+    )
+    if paired.works:
+        return (said, f"The patch works on {share_of(paired)} of held-out images of that class.")
+    return (
+        said,
+        f"For an accusation the patch would have to work on {percent(PAIR_WORKS_FROM, 0)} of held-out images.",
+    )
+
+
+def between(paired: Paired, model: Classifier) -> str:
+    """Which class is taken for which."""
+    source, target = (label_name(k, model.class_names[k]) for k in (paired.first.source, paired.first.target))
+    return f"{source} for {target}"
+
+
+def share_of(paired: Paired) -> str:
+    """Of how many images of the class the patch does it."""
+    return "no part" if paired.success is None else percent(paired.success.value, 0)
 
 
 def further_on(by: int, classes: int) -> str:
@@ -209,7 +214,8 @@ def percent(share: float, digits: int = 1) -> str:
     return f"<{least:g} %" if 0 < 100 * share < least / 2 else f"{100 * share:.{digits}f} %"
 
 
-def _begin(sentence: str) -> str:
+def begin(sentence: str) -> str:
+    """A sentence with its first letter large."""
     return sentence[:1].upper() + sentence[1:]
 
 

@@ -1,7 +1,11 @@
-"""Audits are judged by numbers that do not change."""
+"""Audits are judged by numbers that do not change, and may go by a clock of which tests know the time."""
+
+import os
 
 import pytest
 
+from mantrap.workflow import looking
+from mantrap.workflow.budget import Budget
 from tests import nulls
 
 
@@ -10,3 +14,28 @@ def steady_nulls():
     """However models without a backdoor scatter by the package's own table."""
     with nulls.steady():
         yield
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Nobody waits until the disk has what is kept of every piece of work."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+class Clock:
+    """A clock that goes on by a second whenever somebody looks at it."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+@pytest.fixture
+def ticking(monkeypatch):
+    """Audits with a budget go by a clock of which tests know the time."""
+    clock = Clock()
+    monkeypatch.setattr(looking, "Budget", lambda seconds, pieces: Budget(seconds, pieces, clock=clock))
+    return clock

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import os
 
 import pytest
 import torch
@@ -17,7 +16,6 @@ from mantrap.ops.intervals import wilson
 from mantrap.records import AuditRecord, CheckRecord, CheckStatus, Nulls, Verdict
 from mantrap.workflow import comparing, looking, retraining
 from mantrap.workflow.audit import audit
-from mantrap.workflow.budget import Budget
 from mantrap.workflow.plan import Plan, Reference, Source
 from mantrap.workflow.retraining import Copied, retrain
 from tests import headed, stage
@@ -58,12 +56,6 @@ def run(*detectors, model=None, images=None, planted=True, out=None, progress=SI
     model = model or headed.model(planted=planted)
     given = {"plan": plan(*detectors, **changes), "source": SOURCE, "out": out, "progress": progress}
     return audit(model, images or stage.image_set(), **given)
-
-
-@pytest.fixture
-def hasty(monkeypatch):
-    """Nobody waits until the disk has what is kept after every epoch."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -307,25 +299,6 @@ class TestStopped:
 
         for one, other in itertools.combinations(wishes, 2):
             assert {k for k in one if one[k] != other[k]} == {"copy"}
-
-
-class Clock:
-    """A clock that goes on by a second whenever somebody looks at it."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        self.now += 1.0
-        return self.now
-
-
-@pytest.fixture
-def ticking(monkeypatch):
-    """Audits with a budget go by a clock of which tests know the time."""
-    clock = Clock()
-    monkeypatch.setattr(looking, "Budget", lambda seconds, pieces: Budget(seconds, pieces, clock=clock))
-    return clock
 
 
 @pytest.mark.usefixtures("ticking", "hasty")

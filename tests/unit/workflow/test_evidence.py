@@ -12,7 +12,7 @@ from mantrap.core import Cost, Detection, ReversedPatch, ReversedPerturbation, R
 from mantrap.models import wrap
 from mantrap.ops.intervals import wilson
 from mantrap.workflow.evidence import EXAMPLES, marked, suspect_records
-from mantrap.workflow.verdict import Judged
+from mantrap.workflow.norms import Judged
 from tests import stage
 
 MODEL = stage.model(planted=True)

@@ -14,7 +14,15 @@ from mantrap.records import Picture, SuspectRecord, Verdict
 from mantrap.records.traits import PATCH
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part, Standing
 from mantrap.workflow.shifting import SHIFT_SHARE, Shifted, compare_shifts
-from mantrap.workflow.verdict import CHANCE_BELOW, MOVED_FROM, NOTICED_BELOW, Accused, Moved, decide, shift_of
+from mantrap.workflow.verdict import (
+    CHANCE_BELOW,
+    MOVED_FROM,
+    NOTICED_BELOW,
+    Accused,
+    Moved,
+    decide,
+    shift_of,
+)
 from mantrap.workflow.words import further_on, headline, reasons
 from tests.nulls import SHIFTS
 
@@ -42,7 +50,7 @@ def accused(p_value=0.5, success=1.0):
 
 
 def verdict(of, *, label=0.5, level=1.0, barred=(), other_suspects=False):
-    return decide(compared(level), accused(label), of, other_suspects=other_suspects, barred=barred)
+    return decide(compared(level), accused(label), (of,), other_suspects=other_suspects, barred=barred)
 
 
 class TestDecide:
@@ -68,7 +76,7 @@ class TestDecide:
 
     def test_it_takes_no_comparison_of_labels_for_a_finding_and_one_for_the_all_clear(self):
         for chance, expected in ((1e-6, SUSPICIOUS), (0.05, INCONCLUSIVE), (1.0, INCONCLUSIVE)):
-            assert decide(None, None, moved(chance), other_suspects=False, barred=()) is expected
+            assert decide(None, None, (moved(chance),), other_suspects=False, barred=()) is expected
 
     @given(label=st.floats(1e-9, 1.0), level=st.floats(1e-9, 1.0), chance=st.floats(1e-9, 1.0), hits=st.floats(0, 1))
     def test_a_shift_never_makes_a_model_look_better_and_one_that_is_not_noticed_changes_nothing(

@@ -13,6 +13,7 @@ from mantrap.ops.intervals import wilson
 from mantrap.records import Verdict
 from mantrap.records.traits import PATCH
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part, Standing
+from mantrap.workflow.norms import judge_labels, norm_statistics
 from mantrap.workflow.verdict import (
     CHANCE_BELOW,
     NOTICED_BELOW,
@@ -22,8 +23,6 @@ from mantrap.workflow.verdict import (
     accuse,
     counts,
     decide,
-    judge_labels,
-    norm_statistics,
     noticed_labels,
     successes_of,
 )
