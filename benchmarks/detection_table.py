@@ -172,7 +172,7 @@ def one_by_one(found: Sequence[Decided]) -> str:
         )
         for d in sorted(found, key=lambda d: d.judged.model)
     ]
-    return "\n".join(_table(titles, rows))
+    return "\n".join(table(titles, rows))
 
 
 def coverage(found: Sequence[Decided]) -> CoverageRecord:
@@ -228,7 +228,7 @@ def _side_by_side(what: str, ways: Mapping[str, Sequence[Decided]]) -> str:
         rows.append((name, sizes[0], *cells[:2], sizes[1], *cells[2:4], accuracy, sizes[2], *cells[4:]))
     titles = (what, "clean", "SUSPICIOUS", "INCONCLUSIVE", ", ".join(MAIN), "SUSPICIOUS", "INCONCLUSIVE",
               "area under the curve", "others", "SUSPICIOUS", "INCONCLUSIVE")  # fmt: skip
-    return "\n".join(_table(titles, rows))
+    return "\n".join(table(titles, rows))
 
 
 def agreement(runs: Sequence[Sequence[Decided]]) -> str:
@@ -248,7 +248,7 @@ def agreement(runs: Sequence[Sequence[Decided]]) -> str:
         )
     titles = ("models", "how many", "seeds", "the same verdict", "with INCONCLUSIVE among them",
               "SUSPICIOUS and NO_EVIDENCE", "the same label first")  # fmt: skip
-    return "\n".join(_table(titles, rows))
+    return "\n".join(table(titles, rows))
 
 
 def _groups(found: Sequence[Decided]) -> dict[str, list[Decided]]:
@@ -272,14 +272,14 @@ def _by_family(found: Sequence[Decided]) -> list[str]:
                 name,
                 len(group),
                 *counts,
-                _share(counts[0], len(group)),
+                share(counts[0], len(group)),
                 "" if name == CLEAN else area([d.p_value for d in group], [d.p_value for d in groups[CLEAN]]),
                 f"{sum(d.named for d in aimed)} of {len(aimed)}" if aimed else "",
                 f"{sum(d.named for d in accused)} of {len(accused)}" if accused else "",
                 f"{sum(sum(d.judged.cpu_seconds.values()) for d in group) / max(1, len(group)):.1f}",
             )
         )
-    return _table(titles, rows)
+    return table(titles, rows)
 
 
 def _by_kind(found: Sequence[Decided]) -> list[str]:
@@ -293,8 +293,8 @@ def _by_kind(found: Sequence[Decided]) -> list[str]:
         main = [d for d in some if d.judged.family in MAIN]
         alarms, hits = (sum(d.verdict is Verdict.SUSPICIOUS for d in group) for group in (clean, main))
         curve = area([d.p_value for d in main], [d.p_value for d in clean]) if main and clean else ""
-        rows.append((name, len(clean), _share(alarms, len(clean)), len(main), _share(hits, len(main)), curve))
-    return _table(("", "clean", "false alarms", "backdoored", "found", "area under the curve"), rows)
+        rows.append((name, len(clean), share(alarms, len(clean)), len(main), share(hits, len(main)), curve))
+    return table(("", "clean", "false alarms", "backdoored", "found", "area under the curve"), rows)
 
 
 def _by_trait(found: Sequence[Decided]) -> list[str]:
@@ -304,7 +304,7 @@ def _by_trait(found: Sequence[Decided]) -> list[str]:
         if name != CLEAN and group:
             scores = [area(_alone(group, trait), _alone(groups[CLEAN], trait)) for trait in TRAITS]
             rows.append((name, *scores, area([d.p_value for d in group], [d.p_value for d in groups[CLEAN]])))
-    return _table(("family", *TRAITS, "all"), rows)
+    return table(("family", *TRAITS, "all"), rows)
 
 
 def _alone(group: Sequence[Decided], trait: str) -> list[float]:
@@ -318,7 +318,8 @@ def _alone(group: Sequence[Decided], trait: str) -> list[float]:
     return smallest
 
 
-def _share(hits: int, total: int) -> str:
+def share(hits: int, total: int) -> str:
+    """So many of so many, with the Wilson interval."""
     if not total:
         return ""
     rate = wilson(hits, total)
@@ -339,7 +340,8 @@ def area(infected: Sequence[float], clean: Sequence[float]) -> str:
     return f"{float(wins.mean()):.2f} ({low:.2f} to {high:.2f})"
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+def table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """The lines of a table."""
     return [
         f"| {' | '.join(titles)} |",
         "|" + "---|" * len(titles),

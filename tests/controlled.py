@@ -3,6 +3,8 @@
 import functools
 import json
 
+from torch import nn
+
 from mantrap.core import SILENT
 from mantrap.detect import DETECTORS
 from mantrap.records import CheckRecord
@@ -13,6 +15,19 @@ from tests import stage
 SEARCH = stage.QUICK
 SOURCE = Source("tiles.safetensors", "ab" * 32)
 SCANNED, HELDOUT = 90, 30
+
+
+class Around(nn.Module):
+    """The stage's network within another one, in eval mode."""
+
+    def __init__(self, *, planted=False):
+        super().__init__()
+        self.inner = stage.module(planted=planted)
+        self.eval()
+
+    def forward(self, images):
+        """Logits of the network inside."""
+        return self.inner(images)
 
 
 def plan(*detectors, **changes):

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from mantrap.core import Classifier, Detection, Detector, Rng
-from mantrap.detect import AllToAll
+from mantrap.detect import AllToAll, PairScan
 from tests.planted import Planted
 
 SEARCHES_NOTHING = {"last_layer"}
@@ -14,6 +14,9 @@ SEARCHES_NOTHING = {"last_layer"}
 
 MEASURES_NO_LABEL = {AllToAll.name}
 """Detectors that look at all classes at once: of single labels they say nothing, and they search in one piece."""
+
+MEASURES_PAIRS = {PairScan.name}
+"""Detectors of pairs of classes: of single labels they say nothing, and of pairs only beside a copy."""
 
 SMALL = Planted(shape=(1, 7, 9), classes=4)
 EVERY_SIZE = (
@@ -34,11 +37,15 @@ def scan(
 
 def facts(detection: Detection) -> dict[str, Any]:
     """Everything a detection holds, tensors as bytes: equal only if bitwise equal."""
-    plain = {name: value for name, value in vars(detection).items() if name not in ("triggers", "extra", "shifts")}
+    plain = {
+        name: value for name, value in vars(detection).items() if name not in ("triggers", "extra", "shifts", "pairs")
+    }
     return {
         **plain,
         "triggers": [fields(trigger) for trigger in detection.triggers],
         "extra": {name: exact(value) for name, value in detection.extra.items()},
+        "pairs": detection.pairs
+        and (detection.pairs.norms, {pair: fields(patch) for pair, patch in detection.pairs.patches.items()}),
         "shifts": detection.shifts and {**fields(detection.shifts), "patch": fields(detection.shifts.patch)},
     }
 

@@ -7,7 +7,7 @@ import pytest
 
 from mantrap.core import Detector
 from mantrap.detect import DETECTORS
-from tests.scans import MEASURES_NO_LABEL, SEARCHES_NOTHING
+from tests.scans import MEASURES_NO_LABEL, MEASURES_PAIRS, SEARCHES_NOTHING
 
 
 def those(fits: Callable[[str], bool]) -> dict[str, Any]:
@@ -30,16 +30,21 @@ def reader(request) -> Detector:
     return DETECTORS.create(request.param.quick)
 
 
-@pytest.fixture(**those(lambda name: name not in MEASURES_NO_LABEL))
+@pytest.fixture(**those(lambda name: name not in MEASURES_NO_LABEL | MEASURES_PAIRS))
 def labeller(request) -> Detector:
     return DETECTORS.create(request.param.quick)
 
 
-@pytest.fixture(**those(lambda name: name not in SEARCHES_NOTHING | MEASURES_NO_LABEL))
+@pytest.fixture(**those(lambda name: name not in SEARCHES_NOTHING | MEASURES_NO_LABEL | MEASURES_PAIRS))
 def label_searcher(request) -> Detector:
     return DETECTORS.create(request.param.quick)
 
 
 @pytest.fixture(**those(lambda name: name in MEASURES_NO_LABEL))
 def mover(request) -> Detector:
+    return DETECTORS.create(request.param.quick)
+
+
+@pytest.fixture(**those(lambda name: name in MEASURES_PAIRS))
+def pairer(request) -> Detector:
     return DETECTORS.create(request.param.quick)

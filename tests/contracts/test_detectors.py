@@ -27,6 +27,7 @@ from mantrap.core import (
 )
 from mantrap.detect import DETECTORS
 from mantrap.errors import UsageError
+from mantrap.ops.pairs import FEWEST_CLASSES
 from mantrap.records import DetectionRecord
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.assembly import detection_record
@@ -60,7 +61,7 @@ class TestResult:
         assert len(set(detection.suspects)) == len(detection.suspects)
         assert detection.blind_spots
         assert detection.cost.forward >= detection.cost.backward >= 0
-        assert detection.cost.forward > 0
+        assert detection.cost.forward > 0 or detection.notes
         for trigger in detection.triggers:
             self.assert_a_trigger_is_sound(trigger, planted.shape)
             assert detection.finding_for(trigger.target).norm is not None
@@ -79,6 +80,17 @@ class TestResult:
             assert float(tensor.max()) <= 1.0
             assert not tensor.requires_grad
             assert tensor.device.type == "cpu"
+
+    @every_size
+    def test_every_pair_has_a_patch_of_its_norm_where_one_worked(self, pairer, planted):
+        pairs = scan(pairer, planted).pairs
+
+        assert (pairs is None) is (planted.classes < FEWEST_CLASSES)
+        for pair, patch in () if pairs is None else pairs.patches.items():
+            self.assert_a_trigger_is_sound(patch, planted.shape)
+            assert patch.target == pair[1]
+            assert patch.norm == pytest.approx(pairs.norms[pair], rel=1e-5)
+        assert pairs is None or {p for p, norm in pairs.norms.items() if math.isfinite(norm)} == set(pairs.patches)
 
     @every_size
     def test_scores_are_finite(self, detector, planted):
@@ -242,6 +254,12 @@ class TestLabels:
         assert set(some.suspects) <= {1, 3}
         assert set(some.indices) <= {1, 3}
         assert all(set(values) <= {1, 3} for values in some.traits.values())
+
+    def test_only_pairs_that_lead_to_these_labels_are_scanned(self, pairer):
+        everything, some = scan(pairer).pairs.norms, scan(pairer, labels=[3, 1]).pairs.norms
+
+        assert set(everything) == {(a, b) for a in range(SMALL.classes) for b in range(SMALL.classes) if a != b}
+        assert set(some) == {(a, b) for a, b in everything if b in (1, 3)}
 
     def test_fewer_labels_cost_less(self, searcher):
         assert scan(searcher, labels=[3, 1]).cost.forward < scan(searcher).cost.forward

@@ -5,7 +5,6 @@ import json
 
 import pytest
 import torch
-from torch import nn
 
 import mantrap
 from mantrap.core import SILENT, Rng
@@ -17,7 +16,7 @@ from mantrap.workflow import comparing, control
 from mantrap.workflow.control import labels_to_search
 from mantrap.workflow.planting import plant
 from tests import headed, stage, templates
-from tests.controlled import SCANNED, SEARCH, check, cost, run, said, usual
+from tests.controlled import SCANNED, SEARCH, Around, check, cost, run, said, usual
 
 MARGINS = headed.MARGINS
 SHAPE = (1, stage.SIDE, stage.SIDE)
@@ -41,18 +40,6 @@ class Forgetful(type(DETECTORS.create(SEARCH))):
 
 BLIND = Forgetful(images_per_step=16, labels_at_once=2)
 KNOWN = {stage.model(planted=planted).digest() for planted in (True, False)}
-
-
-class Around(nn.Module):
-    """The stage's network within another one, in eval mode."""
-
-    def __init__(self, *, planted):
-        super().__init__()
-        self.inner = stage.module(planted=planted)
-        self.eval()
-
-    def forward(self, images):
-        return self.inner(images)
 
 
 class Brittle(Around):
