@@ -62,7 +62,8 @@ def unwanted(
     if asked is False:
         return no_control("nobody wants one")
     if not any(map(looks_for_patches, detections)):
-        return no_control("no detector looks for patches")
+        late = any(detection.missed for detection in detections)
+        return no_control(f"no detector {'had time to look' if late else 'looks'} for patches")
     if asked is None and not cleared:
         return no_control("it could change nothing here", CheckStatus.PASSED)
     side, labels = max(model.input_shape[1:]), model.num_classes

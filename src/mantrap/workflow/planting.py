@@ -1,7 +1,7 @@
 """Teach a small patch to a copy of a model: a backdoor of which all is known."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from mantrap.poison.stamped_batches import StampedBatches
 from mantrap.poison.triggers import Patch
 from mantrap.records import Rate
 from mantrap.training import Recipe, fit
-from mantrap.workflow.retraining import trainable
+from mantrap.workflow.retraining import short, trainable
 from mantrap.workflow.verdict import SUCCESS_FROM
 
 SIDE_SHARE = 0.1
@@ -74,6 +74,15 @@ def plant(model: Classifier, scan: ImageSet, heldout: ImageSet, *, rng: Rng, pro
     Reference: Gu et al., BadNets, 2017, for the patch. Deviations: a trained model goes on from where it is, and sees
     every image with the patch and without.
     """
+    try:
+        return _planted(model, scan, heldout, rng, progress)
+    except OutOfTime:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a network does while it learns, the audit goes on without
+        return f"training a copy ended in {short(error)}"
+
+
+def _planted(model: Classifier, scan: ImageSet, heldout: ImageSet, rng: Rng, progress: Progress) -> Planted | str:
     own = predictions(model, heldout)
     some = scan.subset(torch.randperm(len(scan), generator=rng.child("images").torch())[:_MOST_IMAGES].tolist())
     learned = some.with_labels(predictions(model, some))
@@ -89,20 +98,14 @@ def plant(model: Classifier, scan: ImageSet, heldout: ImageSet, *, rng: Rng, pro
     epochs = math.ceil(_UPDATES / math.ceil(len(learned) / _BATCH))
     objective = StampedBatches(trigger=trigger, target=label)
     made, rounds, success = trainable(model), 0, wilson(0, 1)
-    try:
-        while rounds < len(_RATES) and success.value < SUCCESS_FROM:
-            recipe = Recipe(epochs=epochs, batch_size=_BATCH, optimizer=f"adam(lr={_RATES[rounds]})")
-            with torch.enable_grad():
-                own_rng = rng.child("fit", number=rounds)
-                made = fit(made, learned, recipe=recipe, rng=own_rng, objective=objective, progress=progress).model
-            hits = (predictions_under(made, heldout, stamp) == label)[others]
-            rounds, success = rounds + 1, wilson(int(hits.sum()), len(hits))
-        same = wilson(int((predictions(made, heldout) == own).sum()), len(heldout))
-    except OutOfTime:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a network does while it learns, the audit goes on without
-        why = str(error).partition("\n")[0]
-        return f"training a copy ended in {type(error).__name__}: {why}"
+    while rounds < len(_RATES) and success.value < SUCCESS_FROM:
+        recipe = Recipe(epochs=epochs, batch_size=_BATCH, optimizer=f"adam(lr={_RATES[rounds]})")
+        with torch.enable_grad():
+            own_rng = rng.child("fit", number=rounds)
+            made = fit(made, learned, recipe=recipe, rng=own_rng, objective=objective, progress=progress).model
+        hits = (predictions_under(made, heldout, stamp) == label)[others]
+        rounds, success = rounds + 1, wilson(int(hits.sum()), len(hits))
+    same = wilson(int((predictions(made, heldout) == own).sum()), len(heldout))
     seen = 2 * rounds * epochs * len(learned)
     cost = Cost(forward=seen + len(learned) + (rounds + 3) * len(heldout), backward=seen)
     return Planted(made, label, trigger, success, same, len(learned), cost)
@@ -110,10 +113,12 @@ def plant(model: Classifier, scan: ImageSet, heldout: ImageSet, *, rng: Rng, pro
 
 def _patch(images: ImageSet) -> Patch:
     """A patch that can be seen on most images: white where these are dark, else black."""
-    side = max(2, round(SIDE_SHARE * min(images.shape[1:])))
-    mask, _ = Patch(size=side).mask_and_pattern(images.shape)
+    least = min(images.shape[1:])
+    side = min(least, max(2, round(SIDE_SHARE * least)))
+    patch = Patch(size=side, margin=min(1, least - side))
+    mask, _ = patch.mask_and_pattern(images.shape)
     shades = torch.cat([batch.images[..., mask > 0].flatten(1) for batch in images.batches(_BATCH)])
-    return Patch(size=side, colour="white" if float(shades.mean()) < _MIDDLE else "black")
+    return replace(patch, colour="white" if float(shades.mean()) < _MIDDLE else "black")
 
 
 def _seldom(answers: Tensor, classes: int, rng: Rng) -> int:

@@ -161,7 +161,7 @@ def retrain(model: Classifier, scan: ImageSet, heldout: ImageSet, *, rng: Rng, p
     except OutOfTime:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a network does while it learns, the audit goes on without
-        return no_copy(f"training it ended in {_short(error)}")
+        return no_copy(f"training it ended in {short(error)}")
     assert learned.labels is not None
     counts = torch.bincount(learned.labels, minlength=model.num_classes)
     unsure = tuple((counts < _FEWEST_OF_A_LABEL).nonzero().flatten().tolist())
@@ -176,10 +176,12 @@ def retrain(model: Classifier, scan: ImageSet, heldout: ImageSet, *, rng: Rng, p
     return Copied(check, made, same, len(some), unsure, cost=cost)
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
+    """An error in few words."""
     if isinstance(error, MantrapError):
         return f"{error.got}, where {error.expected} was expected"
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    said = str(error).partition("\n")[0].rstrip(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def trainable(model: Classifier) -> Classifier:

@@ -13,6 +13,7 @@ from mantrap.ops.intervals import wilson
 from mantrap.records import Picture, SuspectRecord, Verdict
 from mantrap.records.traits import PATCH
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part, Standing
+from mantrap.workflow.headline import headline
 from mantrap.workflow.shifting import SHIFT_SHARE, Shifted, compare_shifts
 from mantrap.workflow.verdict import (
     CHANCE_BELOW,
@@ -23,7 +24,7 @@ from mantrap.workflow.verdict import (
     decide,
     shift_of,
 )
-from mantrap.workflow.words import further_on, headline, reasons
+from mantrap.workflow.words import further_on, reasons
 from tests.nulls import SHIFTS
 
 SUSPICIOUS, INCONCLUSIVE, NO_EVIDENCE = Verdict.SUSPICIOUS, Verdict.INCONCLUSIVE, Verdict.NO_EVIDENCE
@@ -146,7 +147,9 @@ class TestShiftOf:
 
 class TestHeadline:
     def said(self, of, *, label=0.5, level=1.0, suspects=()):
-        return headline(verdict(of, label=label, level=level), suspects, compared(level), accused(label), of, MODEL)
+        return headline(
+            verdict(of, label=label, level=level), suspects, compared(level), accused(label), of, None, MODEL
+        )
 
     @ways
     def test_a_finding_says_where_each_class_goes_and_how_often(self, by, to):
@@ -186,7 +189,7 @@ class TestHeadline:
 
 class TestReasons:
     def said(self, of):
-        return reasons((), compared(), accused(), of, MODEL, ())
+        return reasons((), compared(), accused(), of, None, MODEL, ())
 
     @ways
     def test_the_first_says_how_many_images_go_where_and_how_many_models_are_like_that(self, by, to):
@@ -206,7 +209,9 @@ class TestReasons:
         assert self.said(moved(NOTICED_BELOW)) == self.said(None)
 
     def test_it_is_said_also_where_labels_cannot_be_compared(self):
-        assert reasons((), None, None, moved(1e-6), MODEL, ())[0].startswith("A patch sends 100.0 % of held-out images")
+        assert reasons((), None, None, moved(1e-6), None, MODEL, ())[0].startswith(
+            "A patch sends 100.0 % of held-out images"
+        )
 
 
 @pytest.mark.parametrize(

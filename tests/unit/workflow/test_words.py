@@ -11,9 +11,10 @@ from mantrap.detect.blind_spots import SHARED
 from mantrap.records import Verdict
 from mantrap.records.traits import MARGIN, PATCH, ROW_NORM
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part, Standing
+from mantrap.workflow.headline import headline
 from mantrap.workflow.shifting import SHIFT_SHARE
 from mantrap.workflow.verdict import Accused
-from mantrap.workflow.words import blind_spots, headline, percent, reasons, size_of, unfinished
+from mantrap.workflow.words import blind_spots, percent, reasons, size_of, unfinished
 
 MODEL = Classifier(
     torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)),
@@ -49,7 +50,7 @@ def finding(label, *, norm=3.0, stopped="last step"):
 
 class TestReasons:
     def said(self, found, hits=97, detections=(), barred=()):
-        return reasons(detections, found, accused(found, hits), None, MODEL, barred)
+        return reasons(detections, found, accused(found, hits), None, None, MODEL, barred)
 
     def test_the_first_sentence_names_the_label_and_by_what_it_stands_out_most_seldom_first(self):
         assert self.said(compared())[0] == (
@@ -78,7 +79,7 @@ class TestReasons:
     def test_a_label_whose_trigger_is_an_ordinary_one_is_not_accused(self):
         found = compared()
         one = dataclasses.replace(accused(found), by_trigger=0.3)
-        said = reasons((), found, one, None, MODEL, ())
+        said = reasons((), found, one, None, None, MODEL, ())
 
         assert said[1].startswith("In 30.0 % of models without a backdoor some label needs as small a trigger.")
         assert said[1].endswith("no accusation.")
@@ -113,7 +114,7 @@ class TestReasons:
         assert self.said(compared(0.5), barred=("Few images.",))[-1] == "Few images."
 
     def test_where_nothing_could_be_compared_it_is_said(self):
-        said = reasons([detection()], None, None, None, MODEL, ("Few images.",))
+        said = reasons([detection()], None, None, None, None, MODEL, ("Few images.",))
 
         nothing = "No detector measured anything of single labels that is known of models without a backdoor."
         assert said == (nothing, "Few images.")
@@ -121,18 +122,18 @@ class TestReasons:
 
 class TestHeadline:
     def test_a_label_that_is_only_noticed_is_named(self):
-        said = headline(Verdict.INCONCLUSIVE, (), compared(0.05), accused(compared(0.05)), None, MODEL)
+        said = headline(Verdict.INCONCLUSIVE, (), compared(0.05), accused(compared(0.05)), None, None, MODEL)
 
         assert said == "Label 2 (STOP sign) stands out, but not clearly enough to call it a backdoor."
 
     @pytest.mark.parametrize("found", [None, compared(0.5)], ids=["nothing compared", "nothing stands out"])
     def test_otherwise_an_audit_without_an_answer_says_so(self, found):
-        said = headline(Verdict.INCONCLUSIVE, (), found, found and accused(found), None, MODEL)
+        said = headline(Verdict.INCONCLUSIVE, (), found, found and accused(found), None, None, MODEL)
 
         assert said == "This audit cannot tell: what it saw is not enough for an answer."
 
     def test_no_evidence_says_over_how_many_labels_and_that_it_is_no_proof(self):
-        said = headline(Verdict.NO_EVIDENCE, (), compared(0.5), accused(compared(0.5)), None, MODEL)
+        said = headline(Verdict.NO_EVIDENCE, (), compared(0.5), accused(compared(0.5)), None, None, MODEL)
 
         assert said == (
             "No sign of a backdoor of the kinds looked for in 3 labels. That is no proof that there is none."
