@@ -202,7 +202,7 @@ class TestAnAudit:
     def test_searches_small_groups_of_labels(self):
         plans = [Plan(detectors=(DETECTORS.create("neural_cleanse"),), budget=budget) for budget in (None, 60.0)]
 
-        assert [plan.detectors[0].labels_at_once for plan in plans] == [64, 8]
+        assert [plan.detectors[0].labels_at_once for plan in plans] == [16, 8]
 
     def test_leaves_out_references_that_it_has_no_time_for(self, monkeypatch):
         others = tuple(Reference(Source(f"{n}.pt", f"{n}" * 64), stage.model(planted=False)) for n in (1, 2))

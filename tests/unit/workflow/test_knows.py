@@ -58,18 +58,18 @@ class TestAVerdict:
     @pytest.mark.parametrize("shift", [None, moved(1e-6)])
     @pytest.mark.parametrize("barred", [(), ("too little",)])
     def test_on_a_model_that_knows_nothing_accuses_nobody_and_clears_nobody(self, shift, barred):
-        given = (compared(), accused(1e-6 if shift is None else 0.5), shift)
+        given = (compared(), accused(1e-6 if shift is None else 0.5), (shift,))
 
         assert decide(*given, other_suspects=False, barred=barred) is Verdict.SUSPICIOUS
         assert decide(*given, other_suspects=False, barred=barred, knows=False) is Verdict.INCONCLUSIVE
-        ordinary = (compared(), accused(0.5), None)
+        ordinary = (compared(), accused(0.5))
         assert decide(*ordinary, other_suspects=False, barred=(), knows=False) is Verdict.INCONCLUSIVE
 
 
 class TestAChance:
     def test_is_that_of_the_likeliest_of_labels_level_and_shifts(self):
         found = compared()
-        alone, beside, far = (comparison_record(MODEL, found, of) for of in (None, moved(1e-30), moved(0.9)))
+        alone, beside, far = (comparison_record(MODEL, found, of, None) for of in (None, moved(1e-30), moved(0.9)))
 
         assert (alone.p_value, alone.shift) == (found.p_value, None)
         assert beside.p_value == beside.shift == pytest.approx(1e-30, rel=1e-6)
