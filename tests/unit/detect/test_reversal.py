@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mantrap.core import Cost, Rng
-from mantrap.detect import NeuralCleanse, UniversalPerturbation, begin, reversal
+from mantrap.detect import NeuralCleanse, UniversalPerturbation, begin, heldout, reversal
 from mantrap.errors import SpecError
 from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import trigger_success
@@ -76,7 +76,7 @@ def test_the_cost_is_that_of_search_finish_and_measuring(answer):
     least = searched + finished + 3 * len(HELDOUT) + 2 * 2 * len(SCAN)
 
     assert found.cost.backward == searched + finished
-    assert least <= found.cost.forward <= least + 2 * (len(reversal._FACTORS) - 1) * len(SCAN)
+    assert least <= found.cost.forward <= least + 2 * (len(heldout.FACTORS) - 1) * len(SCAN)
 
 
 def test_norms_are_measured_alike_for_all_labels_so_the_finish_does_not_change_them(answer):
@@ -94,7 +94,7 @@ def triggers_after(settings, steps):
 
 
 def test_the_finish_makes_changes_fainter_that_were_larger_than_need_be(monkeypatch):
-    monkeypatch.setattr(reversal, "_FACTORS", (1.0,))
+    monkeypatch.setattr(heldout, "FACTORS", (1.0,))
     (before, _), (after, _) = (triggers_after(CHANGES, steps) for steps in (1, 150))
 
     assert all(after[label] < 0.9 * before[label] for label in before)
@@ -108,7 +108,7 @@ def lax(settings):
 @either
 def test_a_trigger_is_made_stronger_until_it_works_and_no_more(settings, monkeypatch):
     stronger = scan(lax(settings), heldout=SCAN)
-    monkeypatch.setattr(reversal, "_FACTORS", (1.0,))
+    monkeypatch.setattr(heldout, "FACTORS", (1.0,))
     plain = scan(lax(settings), heldout=SCAN)
 
     assert min(f.success.value for f in plain.labels if f.success) < 0.9
@@ -123,7 +123,7 @@ def test_a_trigger_that_no_strength_makes_work_is_as_strong_as_it_works_best(set
     never = dataclasses.replace(lax(settings), final_threshold=1.0)
     found = []
     for factors in ((1.0,), (1.0, 0.01), (0.01, 1.0, 0.02)):
-        monkeypatch.setattr(reversal, "_FACTORS", factors)
+        monkeypatch.setattr(heldout, "FACTORS", factors)
         found.append([t.norm for t in scan(never).triggers])
 
     assert found[0] == found[1] == found[2]
@@ -136,7 +136,7 @@ def test_without_memory_for_the_finish_the_triggers_stay_as_they_were_found_and_
 
     kept = []
     real = reversal.UnitSearch.run
-    monkeypatch.setattr(reversal, "_FACTORS", (1.0,))
+    monkeypatch.setattr(heldout, "FACTORS", (1.0,))
     monkeypatch.setattr(reversal.ArmSearch, "run", no_room)
     monkeypatch.setattr(reversal.UnitSearch, "run", lambda *a, **k: kept.append(real(*a, **k)) or kept[-1])
     found = scan(settings)

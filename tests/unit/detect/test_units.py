@@ -52,7 +52,7 @@ def test_units_and_passes_fit_in_what_there_is():
 def test_there_is_an_upper_end_and_a_lower_one():
     large, small = plan(memory=100 * GIB), plan(memory=1)
 
-    assert (large.at_once, {len(unit) for unit in large.labels}) == (80, {64, 36})
+    assert (large.at_once, {len(unit) for unit in large.labels}) == (80, {16, 4})
     assert (small.at_once, {len(unit) for unit in small.labels}) == (8, {1})
     assert {len(unit) for unit in plan(labels_at_once=7).labels} == {7, 2}
 

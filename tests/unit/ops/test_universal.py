@@ -78,9 +78,10 @@ def test_the_model_is_shown_images_within_the_range_of_pixels():
 
 
 def test_it_is_the_streams_own():
-    first, again, other = (find(towards, seed=seed, batch_size=2) for seed in (0, 0, 1))
+    first, again, *others = (find(towards, seed=seed, batch_size=2) for seed in (0, 0, 1, 2, 3, 4, 5))
     assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+    # Each pixel ends at one edge or the other: two orders of so few images may well end alike, five hardly.
+    assert not all(torch.equal(first, other) for other in others)
 
 
 def test_without_labels_there_is_no_way_to_go():
