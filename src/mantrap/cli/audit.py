@@ -93,10 +93,9 @@ def audit(
         seed=running.seed,
         command=command_line("audit", model.name, images, spoken, declared, **how),
     )
-    source, observer = Source.of(model, partial(opened, model)), watching(quiet=running.quiet)
-    record = auditing.audit(
-        opened(model), found, plan=plan, source=source, out=output.out, fresh=output.fresh, progress=observer
-    )
+    classifier, source = opened(model), Source.of(model, partial(opened, model))
+    observer, out = watching(quiet=running.quiet), output.out
+    record = auditing.audit(classifier, found, plan=plan, source=source, out=out, fresh=output.fresh, progress=observer)
     page = output.out / auditing.REPORT_FILE
     write_atomically(page, render_html(record).encode())
     sys.stdout.write(record.to_json() if output.json else f"{render_text(record)}\nReport: {page}\n")
