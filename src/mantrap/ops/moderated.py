@@ -132,15 +132,22 @@ def joined(logs: Sequence[float], covariance: Sequence[Sequence[float]]) -> floa
 
     Reference: Brown, A method for combining non-independent, one-sided tests of significance, Biometrics 1975.
     """
-    if not logs:
-        return 0.0
-    mean, variance = 2.0 * len(logs), float(np.sum(covariance))
+    return float(joined_by_row(np.array([logs], dtype=np.float64), covariance)[0])
+
+
+def joined_by_row(logs: NDArray[np.float64], covariance: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """The same for each row of logarithms, [n, k]: one for each, [n]."""
+    if not logs.shape[1]:
+        return np.zeros(len(logs))
+    mean, variance = 2.0 * logs.shape[1], float(np.sum(covariance))
     shape, scale = mean * mean / variance, variance / mean
-    where = torch.tensor(-2 * sum(logs) / scale, dtype=torch.float64)
-    chance = float(torch.special.gammaincc(torch.tensor(shape, dtype=torch.float64), where))
+    where = -2 * logs.sum(1) / scale
+    chance = torch.special.gammaincc(torch.full((len(where),), shape, dtype=torch.float64), torch.from_numpy(where))
     # So far out that a double holds no chance, the tail's leading term is near enough.
-    far = (shape - 1) * math.log(max(float(where), 1.0)) - float(where) - math.lgamma(shape)
-    return math.log(chance) if chance > 0 else far
+    far = (shape - 1) * np.log(np.maximum(where, 1.0)) - where - math.lgamma(shape)
+    with np.errstate(divide="ignore"):
+        found: NDArray[np.float64] = np.where(chance.numpy() > 0, np.log(chance.numpy()), far)
+    return found
 
 
 def _not_too_low(values: NDArray[np.float64], spread: float) -> NDArray[np.float64]:

@@ -5,8 +5,11 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mantrap.detect.nulls import known_nulls
-from mantrap.ops.moderated import joined, log_chance_of_level, log_chances
+from mantrap.ops.moderated import joined_by_row, log_chance_of_level, log_chances
 from mantrap.records import Null, ShiftScatter
 from mantrap.records.traits import PATCH, Trait
 from mantrap.workflow.heights import Beside, Measured, Sight, sights_beside, sights_of
@@ -178,15 +181,15 @@ def _compared(eyes: "_Eyes", models: str) -> Compared | None:
     aside: list[int] = []
     least: list[float] = []
     for _ in range(stages):
-        standings = eyes.look(rest)
-        least.append(_some(standings[0].log_chance, len(rest)))
-        aside.append(standings[0].label)
-        rest.remove(aside[-1])
+        label, log_chance = eyes.lowest(rest)
+        least.append(_some(log_chance, len(rest)))
+        aside.append(label)
+        rest.remove(label)
     last = least.index(min(least))
     aside = aside[: last + 1]
     rest = [label for label in eyes.labels if label not in aside]
     looks = _LOOKS if stages > 1 else 1.0
-    found = [next(s for s in eyes.look([*rest, one]) if s.label == one) for one in aside]
+    found = [eyes.look([*rest, one], [one])[0] for one in aside]
     found += eyes.look([*rest, aside[-1]])
     unique = {s.label: s for s in reversed(found)}
     standings = sorted(unique.values(), key=lambda s: (s.log_chance, s.label))
@@ -210,25 +213,51 @@ class _Eyes:
         )
         self.views = [(eyes, [[covariance[a][b] for b in eyes] for a in eyes]) for eyes in (every, searched, trigger)]
 
-    def look(self, labels: Sequence[int]) -> list[Standing]:
-        """How these labels stand among each other, the most suspicious first."""
-        logs: list[dict[int, float]] = []
-        for sight in self.sights:
-            known = [label for label in labels if label in sight.heights]
-            least = math.log(sight.trait.least) if sight.trait.least else -math.inf
-            found = (max(least, log) for log in log_chances([sight.heights[label] for label in known], sight.scatter))
-            logs.append(dict(zip(known, found, strict=True)))
+    def lowest(self, labels: Sequence[int]) -> tuple[int, float]:
+        """The label that stands out most among these, and the logarithm of its chance."""
+        ordered = sorted(labels)
+        every = self._joined(self._logs(ordered), self.views[0])
+        first = int(every.argmin())
+        return ordered[first], float(every[first])
+
+    def look(self, labels: Sequence[int], wanted: Sequence[int] | None = None) -> list[Standing]:
+        """How labels stand among each other, the most suspicious first: all of them, or those that are wanted."""
+        logs = self._logs(labels)
+        every, searched, trigger = (self._joined(logs, view) for view in self.views)
+        places = {label: place for place, label in enumerate(labels)}
         standings = []
-        for label in labels:
-            by_eye = [min(0.0, math.log(len(eye)) + min(logs[i].get(label, 0.0) for i in eye)) for eye in self.by_eye]
+        for label in labels if wanted is None else wanted:
+            at = places[label]
             parts = tuple(
-                Part(sight.trait, sight.values[label], math.exp(found.get(label, 0.0)))
+                Part(sight.trait, sight.values[label], math.exp(found[at]))
                 for sight, found in zip(self.sights, logs, strict=True)
                 if label in sight.values
             )
-            every, searched, trigger = (joined([by_eye[i] for i in eyes], table) for eyes, table in self.views)
-            standings.append(Standing(label, every, searched, trigger, parts))
+            standings.append(Standing(label, float(every[at]), float(searched[at]), float(trigger[at]), parts))
         return sorted(standings, key=lambda s: (s.log_chance, s.label))
+
+    def _logs(self, labels: Sequence[int]) -> list[NDArray[np.float64]]:
+        """For each sight the logarithms of the labels' chances; 0 where it says nothing of one."""
+        logs = []
+        for sight in self.sights:
+            least = math.log(sight.trait.least) if sight.trait.least else -math.inf
+            known = [place for place, label in enumerate(labels) if label in sight.heights]
+            found = np.zeros(len(labels))
+            found[known] = np.maximum(least, log_chances([sight.heights[labels[p]] for p in known], sight.scatter))
+            logs.append(found)
+        return logs
+
+    def _joined(
+        self, logs: Sequence[NDArray[np.float64]], view: tuple[list[int], list[list[float]]]
+    ) -> NDArray[np.float64]:
+        """The logarithm of each label's chance by some of the eyes, joined."""
+        eyes, table = view
+        by_eye = [
+            np.minimum(0.0, math.log(len(self.by_eye[e])) + np.minimum.reduce([logs[i] for i in self.by_eye[e]]))
+            for e in eyes
+        ]
+        rows = np.stack(by_eye, 1) if by_eye else np.zeros((len(logs[0]) if logs else 0, 0))
+        return joined_by_row(rows, table)
 
     def log_level(self) -> float:
         """Logarithm of the chance that labels are as easy to force, all of them in the mean."""
