@@ -51,7 +51,7 @@ class Scanned(Record):
     @property
     def works(self) -> bool:
         """Whether the patch of the first pair works."""
-        return self.pair is not None and self.pair.success is not None and self.pair.success.value >= PAIR_WORKS_FROM
+        return self.pair is not None and self.pair.success is not None and self.pair.success.low >= PAIR_WORKS_FROM
 
     @property
     def chance(self) -> float:

@@ -75,6 +75,7 @@ def test_killed_its_helper_ends_and_two_others_finish_what_one_would_have_said(
 
     assert (code, err) == (alone[0], "")
     assert stable(out) == stable(alone[1])
+    assert any(entry["norm"] is not None for entry in stable(out)["labels"])
     assert len(pieces(run)) == PIECES
     volatile, other = (json.loads(text)["volatile"] for text in (out, alone[1]))
     assert (volatile["workers"], volatile["threads"]) == (2, 1)

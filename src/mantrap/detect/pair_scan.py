@@ -45,7 +45,7 @@ class PairScan(PatchArms):
     Use it where a backdoor may react to images of some classes only: a patch that sends all images to its target is
     then as large as in a clean model, but one that sends those of a source there is small. Classes that are alike need
     small patches as well, so the audit compares the pairs with those of a retrained copy of the model; without one they
-    say nothing. It takes about half as many times as long as ``neural_cleanse`` as there are classes.
+    say nothing. It takes about as many times as long as ``neural_cleanse`` as there are classes.
 
     Args: those of :class:`PatchArms`, and
 
@@ -62,7 +62,6 @@ class PairScan(PatchArms):
     name: ClassVar[str] = "pair_scan"
     quick: ClassVar[str] = "pair_scan(steps=20, labels_at_once=8)"
 
-    restarts: int = 1
     labels_at_once: int = 64
     images: int = 400
     most_classes: int = 50
@@ -143,7 +142,8 @@ class PairScan(PatchArms):
     def _left_out(self, count: int) -> tuple[str, ...]:
         if not count:
             return ()
-        return (f"{count} classes were no sources: the model takes fewer than {_FEWEST_IMAGES} images for each.",)
+        some = "A class was no source" if count == 1 else f"{count} classes were no sources"
+        return (f"{some}: the model takes fewer than {_FEWEST_IMAGES} images for {'it' if count == 1 else 'each'}.",)
 
     def _answer(self, model: Classifier, *notes: str) -> Detection:
         """That nothing was searched, and why."""

@@ -135,13 +135,15 @@ def unit_by_unit(
         told, over = _beside_others(named, memo, stage, work)
     for key, unit in named.items():
         found = _kept(memo, key, unit)
-        if found is not None:
-            yield unit, found
-            if key not in told:
+        try:
+            if found is not None and key not in told:
                 stage.advance(len(unit), f"labels {unit[0]} to {unit[-1]} from the run before")
-        elif not over:
-            found = {"labels": torch.tensor(unit), **work(unit)}
-            memo.save(key, found)
+            if found is None and not over:
+                found = {"labels": torch.tensor(unit), **work(unit)}
+                memo.save(key, found)
+        except OutOfTime:
+            over = True  # what is finished counts all the same, wherever it lies
+        if found is not None:
             yield unit, found
     if over:
         raise OutOfTime

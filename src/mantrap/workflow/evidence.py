@@ -183,7 +183,8 @@ def pair_record(model: Classifier, heldout: ImageSet, paired: Paired) -> tuple[P
         ),
         **shown,
     )
-    return record, Cost(forward=(0 if heldout.labelled else len(heldout)) + 2 * len(examples))
+    asked = 0 if heldout.labelled or patch is None else len(heldout)
+    return record, Cost(forward=asked + 2 * len(examples))
 
 
 def _examples(

@@ -28,7 +28,8 @@ from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
 
-_START = (sys.executable, "-c", "from mantrap.workflow.helping import main; main()")
+_START = (sys.executable, "-P", "-c", "from mantrap.workflow.helping import main; main()")
+"""With nothing on the path that this process has not: ``-P`` keeps the working folder out."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,14 @@ def helped(model: Classifier, images: ImageSet, plan: Plan, source: Source, fold
     task = Task(
         source.opened or partial(_same, model), images, alone, folder.resolve(), torch.get_num_threads(), os.getpid()
     )
+    null, environment = subprocess.DEVNULL, {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    if source.opened is None:
+        _check_importable(model)
     try:
         for _ in range(plan.workers - 1):
             with tempfile.TemporaryFile() as sent:
                 _send(task, sent)
-                one = subprocess.Popen(_START, stdin=sent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
+                one = subprocess.Popen(_START, stdin=sent, stdout=null, stderr=null, env=environment)  # noqa: S603 - ours
                 running.append(one)
         yield Helpers(running)
     finally:
@@ -95,6 +99,16 @@ def helped(model: Classifier, images: ImageSet, plan: Plan, source: Source, fold
             one.terminate()
         for one in running:
             one.wait()
+
+
+def _check_importable(model: Classifier) -> None:
+    """Refuse a network whose code another process does not find."""
+    if any(type(module).__module__ == "__main__" for module in model.module.modules()):
+        raise UsageError(
+            expected="a network whose class lies in a module that can be imported",
+            got=f"{type(model.module).__name__}, a class of the program that runs",
+            remedy="Put the class into a file of its own and import it, or use one worker.",
+        )
 
 
 def _send(task: Task, to: IO[bytes]) -> None:

@@ -23,7 +23,7 @@ from mantrap.workflow import control, words
 from mantrap.workflow.budget import Budget
 from mantrap.workflow.control import Control
 from mantrap.workflow.ledger import Ledger, SharedTimedMemo, TimedMemo
-from mantrap.workflow.pairing import without_pairs
+from mantrap.workflow.pairing import comparable, without_pairs
 from mantrap.workflow.plan import Plan, spelled
 from mantrap.workflow.planting import plant
 from mantrap.workflow.references import Looked, check_of, measure
@@ -93,8 +93,7 @@ class Looking:
         detections = self._at_the_model(scan, heldout)
         looked = self._at_references(detections, scan, heldout) if self.plan.references else ()
         copied = self._at_a_copy(detections, scan, heldout)
-        if copied.pairs is None:
-            detections = tuple(map(without_pairs, detections))
+        detections = tuple(one if comparable(one, copied.pairs) else without_pairs(one) for one in detections)
         checks = [copied.check, *([check_of(looked)] if looked else [])]
         self.missing += [check.message for check in checks[1:] if check.status is CheckStatus.WARNED]
         return Seen(detections, looked, copied, tuple(checks))

@@ -54,8 +54,8 @@ class Paired:
 
     @property
     def works(self) -> bool:
-        """Whether a patch was found that works on images of the source that the search has not seen."""
-        return self.success is not None and self.success.value >= PAIR_WORKS_FROM
+        """Whether a patch was found that surely works on images of the source that the search has not seen."""
+        return self.success is not None and self.success.low >= PAIR_WORKS_FROM
 
     @property
     def strong(self) -> bool:
@@ -115,10 +115,13 @@ def pair_of(
     return Paired(standings, found.detector, stronger, *rates), cost
 
 
+def comparable(detection: Detection, copied: Mapping[Pair, float] | None) -> bool:
+    """Whether pairs of classes that were scanned, if any, can be compared with those of a copy."""
+    return detection.pairs is None or (copied is not None and bool(pair_standings(detection.pairs.norms, copied)))
+
+
 def without_pairs(detection: Detection) -> Detection:
-    """A detection of which pairs of classes say nothing, for there is no copy to compare them with."""
-    if detection.pairs is None:
-        return detection
-    note = "Without a copy of the model to compare with, pairs of classes say nothing."
+    """A detection whose pairs of classes say nothing, for they cannot be compared with those of a copy."""
+    note = "Pairs of classes say nothing here: there is no copy of the model to compare them with, or too few pairs."
     blind = (SOME_CLASSES, *detection.blind_spots)
     return replace(detection, pairs=None, blind_spots=blind, notes=(*detection.notes, note))

@@ -168,7 +168,7 @@ class FolderMemo:
         except FileNotFoundError:
             return None
         except safetensors.SafetensorError:
-            path.unlink()
+            path.unlink(missing_ok=True)
             return None
 
     def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from mantrap.core import Classifier, Detection, ReversedPatch, ReversedTrigger
 from mantrap.detect.blind_spots import SHARED
 from mantrap.workflow.budget import spoken
-from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part
+from mantrap.workflow.comparing import LEVEL_SHARE, Compared
+from mantrap.workflow.eyes import Part
 from mantrap.workflow.pairing import Paired
 from mantrap.workflow.shifting import SHIFT_SHARE
 from mantrap.workflow.verdict import (

@@ -78,6 +78,13 @@ class Stage:
             raise OutOfTime
 
 
+class Over(Stage):
+    """Asks to stop from a note on, whatever it is told after it."""
+
+    def __init__(self, first):
+        super().__init__(lambda _: any(note.startswith(first) for _, note in self.told))
+
+
 class Work:
     """Makes pieces, and notes which."""
 
@@ -187,7 +194,13 @@ class TestTimeOver:
         memo = Shared(others=KEYS[:1], later=[finishes(KEYS[0], UNITS[0])])
         stage = Stage(lambda note: note.startswith("waiting"))
 
-        assert run(memo, stage=stage) == ([(unit, by) for unit, by in zip(UNITS, (7, 1, 1), strict=True)], OutOfTime)
+        assert run(memo, stage=stage) == (list(zip(UNITS, (7, 1, 1), strict=True)), OutOfTime)
+
+    def test_once_it_is_over_whatever_is_there_counts(self, run):
+        memo = Shared(others=KEYS[:1], later=[finishes(KEYS[0], UNITS[0])])
+        stage = Over("waiting")
+
+        assert run(memo, stage=stage) == (list(zip(UNITS, (7, 1, 1), strict=True)), OutOfTime)
 
     def test_nothing_is_begun_after_it(self, run):
         work = Work(ends=UNITS[:1])

@@ -76,10 +76,13 @@ def test_what_we_claim_no_other_process_gets(memo):
 
 
 def test_an_error_gives_the_claim_back(memo):
-    with pytest.raises(KeyboardInterrupt), memo.claim("unit-0") as ours:
-        assert ours
-        raise KeyboardInterrupt
+    def fails():
+        with memo.claim("unit-0") as ours:
+            assert ours
+            raise KeyboardInterrupt
 
+    with pytest.raises(KeyboardInterrupt):
+        fails()
     with another(memo, "unit-0") as (_, got):
         assert got == "True"
 

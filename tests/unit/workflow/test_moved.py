@@ -12,7 +12,8 @@ from mantrap.core import Classifier, Cost, Detection, ReversedPatch, Shifts
 from mantrap.ops.intervals import wilson
 from mantrap.records import Picture, SuspectRecord, Verdict
 from mantrap.records.traits import PATCH
-from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part, Standing
+from mantrap.workflow.comparing import LEVEL_SHARE, Compared
+from mantrap.workflow.eyes import Part, Standing
 from mantrap.workflow.headline import headline
 from mantrap.workflow.shifting import SHIFT_SHARE, Shifted, compare_shifts
 from mantrap.workflow.verdict import (

@@ -17,8 +17,9 @@ from mantrap.records import AuditRecord, CheckStatus, Verdict
 from mantrap.records.traits import PATCH
 from mantrap.workflow import words
 from mantrap.workflow.audit import audit
-from mantrap.workflow.comparing import Compared, Part, Standing
+from mantrap.workflow.comparing import Compared
 from mantrap.workflow.evidence import EXAMPLES, PAIRS_SHOWN, pair_record
+from mantrap.workflow.eyes import Part, Standing
 from mantrap.workflow.headline import headline
 from mantrap.workflow.pairing import Paired, pair_of, without_pairs
 from mantrap.workflow.plan import Plan, Source
@@ -84,22 +85,22 @@ class TestPaired:
     @pytest.mark.parametrize(
         ("alone", "hits", "strong", "noticed"),
         [
-            (0.99 * CHANCE_BELOW * PAIR_SHARE, 3, True, True),
-            (1.01 * CHANCE_BELOW * PAIR_SHARE, 3, False, True),
-            (0.99 * CHANCE_BELOW * PAIR_SHARE, 2, False, True),
+            (0.99 * CHANCE_BELOW * PAIR_SHARE, 7, True, True),
+            (1.01 * CHANCE_BELOW * PAIR_SHARE, 7, False, True),
+            (0.99 * CHANCE_BELOW * PAIR_SHARE, 6, False, True),
             (0.99 * CHANCE_BELOW * PAIR_SHARE, None, False, True),
-            (0.99 * NOTICED_BELOW * PAIR_SHARE, 4, False, True),
-            (1.01 * NOTICED_BELOW * PAIR_SHARE, 4, False, False),
+            (0.99 * NOTICED_BELOW * PAIR_SHARE, 8, False, True),
+            (1.01 * NOTICED_BELOW * PAIR_SHARE, 8, False, False),
         ],
     )
     def test_it_is_a_finding_where_it_is_rare_and_its_patch_works_and_noticed_where_it_is_rare(
         self, alone, hits, strong, noticed
     ):
-        assert (CHANCE_BELOW * PAIR_SHARE, NOTICED_BELOW * PAIR_SHARE, PAIR_WORKS_FROM) == (0.01, 0.05, 0.75)
-        paired = paired_with(alone, None if hits is None else wilson(hits, 4))
+        assert (CHANCE_BELOW * PAIR_SHARE, NOTICED_BELOW * PAIR_SHARE, PAIR_WORKS_FROM) == (0.01, 0.05, 0.5)
+        paired = paired_with(alone, None if hits is None else wilson(hits, 8))
 
         assert (paired.strong, paired.noticed) == (strong, noticed)
-        assert paired.works is (hits in (3, 4))
+        assert paired.works is (hits in (7, 8))
 
 
 class TestMeasuring:
@@ -141,6 +142,12 @@ class TestMeasuring:
         paired = measured(sourced.square(), heldout=HELDOUT.with_labels(labels))
 
         assert (paired.success, paired.others) == (wilson(10, 10), wilson(0, 40))
+
+    def test_an_image_is_of_the_class_that_its_label_says(self):
+        labels = torch.where(HELDOUT.labels == 0, SOURCE, HELDOUT.labels)
+        paired = measured(sourced.square(), heldout=HELDOUT.with_labels(labels))
+
+        assert (paired.success, paired.others) == (wilson(10, 20), wilson(0, 30))
 
     def test_without_labels_the_models_own_answers_say_which_class_an_image_is_of(self):
         paired = measured(sourced.square(), heldout=HELDOUT.unlabelled(), scan=SCAN.unlabelled())
@@ -214,12 +221,12 @@ class TestVerdict:
             "A small patch makes this model take label 1 for label 4, in 95 % of images."
         )
 
-    @pytest.mark.parametrize("success", [None, wilson(1, 4)])
-    def test_one_that_is_only_noticed_is_said_to_be_no_accusation(self, success):
+    @pytest.mark.parametrize(("success", "share"), [(None, "no part"), (wilson(1, 4), "25 %")])
+    def test_one_that_is_only_noticed_is_said_to_be_no_accusation(self, success, share):
         paired = paired_with(0.004, success)
         said = words.reasons([], None, None, None, paired, sourced.model(), ())
 
-        assert said[1] == "For an accusation the patch would have to work on 75 % of held-out images."
+        assert said[1] == f"Its patch works on {share} of such images: not surely on 50 %, as is needed."
         assert headline(Verdict.INCONCLUSIVE, [], None, None, None, paired, sourced.model()) == (
             "This model takes label 1 for label 4 more easily than a copy of it, but not clearly enough to call it a "
             "backdoor."
@@ -259,7 +266,10 @@ def test_without_a_copy_a_detection_says_nothing_of_pairs_and_says_so():
 
     assert silent.pairs is None
     assert silent.blind_spots == (SOME_CLASSES, "A.")
-    assert silent.notes == ("Before.", "Without a copy of the model to compare with, pairs of classes say nothing.")
+    assert silent.notes == (
+        "Before.",
+        "Pairs of classes say nothing here: there is no copy of the model to compare them with, or too few pairs.",
+    )
     assert without_pairs(other) is other
 
 
@@ -353,8 +363,17 @@ class TestAudit:
         assert silent.verdict is not Verdict.SUSPICIOUS
         assert SOME_CLASSES in silent.blind_spots
         assert silent.detections[0].notes[-1] == (
-            "Without a copy of the model to compare with, pairs of classes say nothing."
+            "Pairs of classes say nothing here: there is no copy of the model to compare them with, or too few pairs."
         )
+
+    @pytest.mark.parametrize(
+        ("spec", "labels"), [("pair_scan(steps=1)", None), (sourced.QUICK, (4,))], ids=["none worked", "too few"]
+    )
+    def test_where_pairs_cannot_be_compared_it_would_not_have_seen_such_a_backdoor(self, spec, labels):
+        silent = run(spec, headed.MARGINS, labels=labels)
+
+        assert silent.pair is None
+        assert SOME_CLASSES in silent.blind_spots
 
     def test_who_scans_no_pairs_has_that_blind_spot_and_no_pair(self):
         usual = run(headed.MARGINS)

@@ -12,7 +12,8 @@ from mantrap.core import Cost, Detection, LabelFinding, ReversedPatch, ReversedP
 from mantrap.ops.intervals import wilson
 from mantrap.records import Verdict
 from mantrap.records.traits import PATCH
-from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part, Standing
+from mantrap.workflow.comparing import LEVEL_SHARE, Compared
+from mantrap.workflow.eyes import Part, Standing
 from mantrap.workflow.norms import judge_labels, norm_statistics
 from mantrap.workflow.verdict import (
     CHANCE_BELOW,

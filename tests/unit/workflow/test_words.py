@@ -10,7 +10,8 @@ from mantrap.core import Classifier, Cost, Detection, LabelFinding, ReversedPatc
 from mantrap.detect.blind_spots import SHARED
 from mantrap.records import Verdict
 from mantrap.records.traits import MARGIN, PATCH, ROW_NORM
-from mantrap.workflow.comparing import LEVEL_SHARE, Compared, Part, Standing
+from mantrap.workflow.comparing import LEVEL_SHARE, Compared
+from mantrap.workflow.eyes import Part, Standing
 from mantrap.workflow.headline import headline
 from mantrap.workflow.shifting import SHIFT_SHARE
 from mantrap.workflow.verdict import Accused
