@@ -122,6 +122,8 @@ def comparable(detection: Detection, copied: Mapping[Pair, float] | None) -> boo
 
 def without_pairs(detection: Detection) -> Detection:
     """A detection whose pairs of classes say nothing, for they cannot be compared with those of a copy."""
+    if detection.pairs is None:
+        return detection
     note = "Pairs of classes say nothing here: there is no copy of the model to compare them with, or too few pairs."
     blind = (SOME_CLASSES, *detection.blind_spots)
     return replace(detection, pairs=None, blind_spots=blind, notes=(*detection.notes, note))

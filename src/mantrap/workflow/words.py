@@ -128,10 +128,8 @@ def _paired(paired: Paired | None, model: Classifier) -> tuple[str, ...]:
     )
     if paired.works:
         return (said, f"The patch works on {share_of(paired)} of held-out images of that class.")
-    return (
-        said,
-        f"For an accusation the patch would have to work on {percent(PAIR_WORKS_FROM, 0)} of held-out images.",
-    )
+    needed = percent(PAIR_WORKS_FROM, 0)
+    return (said, f"Its patch works on {share_of(paired)} of such images: not surely on {needed}, as is needed.")
 
 
 def between(paired: Paired, model: Classifier) -> str:
