@@ -26,7 +26,8 @@ class Helped(Templates):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [n, 6] of images [n, 1, 16, 16]."""
         if torch.is_grad_enabled():
-            helping = sys.argv[:1] == ["-c"]
+            # Tests that run side by side are started by ``-c`` as well, but know pytest.
+            helping = sys.argv[:1] == ["-c"] and "pytest" not in sys.modules
             if helping and "HELPERS" in os.environ:
                 Path(os.environ["HELPERS"], str(os.getpid())).touch()
             wait_for(os.environ.get("HELPERS_WAIT_FOR" if helping else "FIRST_WAITS_FOR", ""))
