@@ -28,7 +28,7 @@ from mantrap.records.base import Record
 from mantrap.records.files import write_atomically
 from mantrap.workflow.audit import audit
 from mantrap.workflow.plan import Plan, Source
-from mantrap.workflow.verdict import CHANCE_BELOW, NOTICED_BELOW, PAIR_WORKS_FROM
+from mantrap.workflow.verdict import CHANCE_BELOW, NOTICED_BELOW, PAIR_SHARE, PAIR_WORKS_FROM
 from mantrap.workflow.zoo_plan import CLEAN, Split
 
 FOLDER = RESULTS / "pairs"
@@ -56,7 +56,7 @@ class Scanned(Record):
     @property
     def chance(self) -> float:
         """Of a model without a backdoor to look as suspicious."""
-        return 1.0 if self.pair is None else self.pair.chance
+        return 1.0 if self.pair is None else min(1.0, self.pair.standings[0].chance / PAIR_SHARE)
 
     @property
     def right(self) -> bool:

@@ -20,8 +20,9 @@ SEARCHED_BELOW = 0.1
 MOVED_FROM = 0.5
 PAIR_WORKS_FROM = 0.5
 """Least success of a pair's patch, by the lower end of its interval: of one class there are few held-out images."""
-PAIR_SHARE = 0.5
-"""False alarms that may come from pairs where they are scanned, beside and as a share of all others."""
+PAIR_SHARE = 0.1
+"""False alarms that may come from pairs where they are scanned, beside and as a share of all others: few, for of clean
+models more stand far out than Student's distribution says."""
 RULE = (
     "calibrated-5: of a model that may have learned its task, by all detectors together, beside a retrained copy where "
     f"there is one, a chance below {100 * CHANCE_BELOW:g} % that some label of one without a backdoor stands out as "

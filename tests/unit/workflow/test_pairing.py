@@ -96,7 +96,7 @@ class TestPaired:
     def test_it_is_a_finding_where_it_is_rare_and_its_patch_works_and_noticed_where_it_is_rare(
         self, alone, hits, strong, noticed
     ):
-        assert (CHANCE_BELOW * PAIR_SHARE, NOTICED_BELOW * PAIR_SHARE, PAIR_WORKS_FROM) == (0.01, 0.05, 0.5)
+        assert (CHANCE_BELOW, NOTICED_BELOW, PAIR_SHARE, PAIR_WORKS_FROM) == (0.02, 0.1, 0.1, 0.5)
         paired = paired_with(alone, None if hits is None else wilson(hits, 8))
 
         assert (paired.strong, paired.noticed) == (strong, noticed)
@@ -195,7 +195,7 @@ class TestVerdict:
             (paired_with(1e-4, wilson(4, 4)), True, Verdict.SUSPICIOUS),
             (paired_with(1e-4, wilson(4, 4)), False, Verdict.INCONCLUSIVE),
             (paired_with(1e-4, wilson(1, 4)), True, Verdict.INCONCLUSIVE),
-            (paired_with(0.03, wilson(4, 4)), True, Verdict.INCONCLUSIVE),
+            (paired_with(0.006, wilson(4, 4)), True, Verdict.INCONCLUSIVE),
             (paired_with(0.5, wilson(4, 4)), True, Verdict.NO_EVIDENCE),
             (None, True, Verdict.NO_EVIDENCE),
         ],
@@ -208,12 +208,12 @@ class TestVerdict:
         assert decide(compared, accused, (None, paired), other_suspects=False, barred=(), knows=knows) is verdict
 
     def test_reasons_and_headline_of_a_finding_say_what_its_patch_does(self):
-        paired = paired_with(0.004, wilson(19, 20))
+        paired = paired_with(0.0014, wilson(19, 20))
         said = words.reasons([], None, None, None, paired, sourced.model(), ())
 
         assert said[0] == (
             "To take label 1 for label 4 this model needs a patch 4.2 times smaller than a copy of it leads to expect. "
-            "By chance some pair of classes stands out as far in 0.4 % of models without a backdoor (less than 1.0 % "
+            "By chance some pair of classes stands out as far in 0.1 % of models without a backdoor (less than 0.2 % "
             "counts)."
         )
         assert said[1] == "The patch works on 95 % of held-out images of that class."
