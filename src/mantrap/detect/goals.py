@@ -26,7 +26,7 @@ def pair(number: int, classes: int) -> Int[Tensor, " k"]:
 
     Example:
         >>> pair(5, 3).tolist()
-        [0, 1, 1]
+        [0, 2, 2]
     """
     source, target = divmod(number, classes)
     wanted = torch.arange(classes)
