@@ -11,11 +11,10 @@ import argparse
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from detection import PAGE, RESULTS, Model, strangers, zoo_models
-from detection_table import IMAGES
+from detection_table import IMAGES, table
 from parity_places import put
 
 from mantrap.core import Rng
@@ -59,40 +58,30 @@ def run(part: str, model: Model) -> Controlled:
     )
 
 
-@dataclass(frozen=True)
-class Row:
+def _row(kind: str, some: Sequence[Controlled]) -> list[object]:
     """Controls in models of one kind."""
-
-    name: str
-    some: Sequence[Controlled]
-
-    def __str__(self) -> str:
-        planted = [c.control for c in self.some if c.control is not None and c.control.chance is not None]
-        chances = sorted(c.chance for c in planted if c.chance is not None)
-        cells = (
-            self.name,
-            len(self.some),
-            len(planted),
-            sum(c.found for c in planted),
-            *(f"{100 * c:.2g} %" for c in (statistics.median(chances), chances[-1])),
-            f"{100 * statistics.median(c.agreement.value for c in planted):.0f} %",
-            f"{statistics.median(c.cpu_seconds for c in self.some):.1f}",
-        )
-        return f"| {' | '.join(map(str, cells))} |"
+    planted = [c.control for c in some if c.control is not None and c.control.chance is not None]
+    chances = sorted(c.chance for c in planted if c.chance is not None)
+    return [
+        kind,
+        len(some),
+        len(planted),
+        sum(c.found for c in planted),
+        *(f"{100 * c:.2g} %" for c in (statistics.median(chances), chances[-1])),
+        f"{100 * statistics.median(c.agreement.value for c in planted):.0f} %",
+        f"{statistics.median(c.cpu_seconds for c in some):.1f}",
+    ]
 
 
 def _kind(one: Controlled) -> str:
     return one.part if one.part == STRANGERS else f"{one.part}, {one.network.partition('(')[0]}"
 
 
-def table(found: Sequence[Controlled]) -> str:
+def rows(found: Sequence[Controlled]) -> str:
     """A row for each part and network; strangers together."""
-    rows = [Row(kind, [c for c in found if _kind(c) == kind]) for kind in sorted(set(map(_kind, found)))]
-    head = (
-        "| which | models | planted | found | chance, median | chance, largest | answers as before | CPU s |\n"
-        "|---|---|---|---|---|---|---|---|"
-    )
-    return "\n".join([head, *map(str, rows)])
+    titles = ("which", "models", "planted", "found", "chance, median", "chance, largest", "answers as before", "CPU s")
+    kinds = sorted(set(map(_kind, found)))
+    return "\n".join(table(titles, [_row(kind, [c for c in found if _kind(c) == kind]) for kind in kinds]))
 
 
 def main() -> int:
@@ -111,7 +100,7 @@ def main() -> int:
             write_atomically(result, made.to_json().encode())
             print(f"{model.name} {made.control}", file=sys.stderr, flush=True)
     found = [Controlled.from_json(p.read_text(encoding="utf-8")) for p in sorted(FOLDER.glob("*.json"))]
-    put(PAGE, "controls", table(found))
+    put(PAGE, "controls", rows(found))
     return 0
 
 

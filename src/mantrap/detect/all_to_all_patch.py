@@ -37,7 +37,7 @@ from mantrap.detect.blind_spots import (
     SPREAD,
 )
 from mantrap.detect.by_norm import targets_of
-from mantrap.detect.finite import check_finite
+from mantrap.detect.finite import answers_of
 from mantrap.detect.goals import further
 from mantrap.detect.heldout import measure_shift
 from mantrap.detect.shrinking import Shrinking, ShrinkingSearch
@@ -45,8 +45,6 @@ from mantrap.detect.units import GIB, Share, images_at_once, unit_by_unit, with_
 from mantrap.ops.prepare import Wanted
 from mantrap.ops.scores import source_classes
 
-_SOME = 64
-"""Images that are asked about at a time."""
 _TWO, _ENOUGH = 2, 20
 """Half of a model's classes have to be there, two at least, and twenty are enough: of one or two that are moved no more
 can be told than that they are alike."""
@@ -196,10 +194,7 @@ def _nearest(classes: int) -> list[int]:
 
 def _too_few(model: Classifier, images: Images) -> str:
     """What is missing where images are of too few classes for a model to say what moves all of them; else nothing."""
-    with torch.no_grad():
-        logits = torch.cat([model.logits(part) for part in images.split(_SOME)])
-    check_finite(logits.abs().max(), range(1, model.num_classes), 0, what="shift")
-    seen = len(logits.argmax(1).unique())
+    seen = len(answers_of(model, images, what="shift").unique())
     fewest = min(_ENOUGH, max(_TWO, -(-model.num_classes // 2)))
     if seen >= fewest:
         return ""

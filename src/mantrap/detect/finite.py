@@ -3,9 +3,15 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from mantrap.core import Classifier
+from mantrap.core.shapes import Images, Labels
 from mantrap.errors import FailedError
+
+_AT_ONCE = 64
+"""Images that are asked about at a time."""
 
 
 def check_finite(loss: Tensor, labels: Sequence[int], step: int, *, what: str = "label") -> None:
@@ -18,3 +24,20 @@ def check_finite(loss: Tensor, labels: Sequence[int], step: int, *, what: str = 
             got=f"a loss of {found} at step {step}",
             remedy="Check the model's declared preprocessing and its weights.",
         )
+
+
+@torch.no_grad()
+def answers_of(model: Classifier, images: Images, *, what: str) -> Labels:
+    """The class that a frozen model gives each image, [n], on the CPU.
+
+    Args:
+        model: The classifier.
+        images: [n, c, h, w] on its device.
+        what: What is searched for, for the message.
+
+    Raises:
+        FailedError: The model's output is not finite.
+    """
+    logits = torch.cat([model.logits(part) for part in images.split(_AT_ONCE)])
+    check_finite(logits.abs().max(), range(1, model.num_classes), 0, what=what)
+    return logits.argmax(1).cpu()

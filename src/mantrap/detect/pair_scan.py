@@ -26,7 +26,7 @@ from mantrap.detect.arm_triggers import PatchArms
 from mantrap.detect.begin import begin
 from mantrap.detect.blind_spots import CHANGING, EACH_TO_ANOTHER, SOME_CLASSES, SPREAD
 from mantrap.detect.by_norm import targets_of
-from mantrap.detect.finite import check_finite
+from mantrap.detect.finite import answers_of
 from mantrap.detect.goals import pair
 from mantrap.detect.unit_search import Searched, UnitSearch
 from mantrap.ops.pairs import FEWEST_CLASSES
@@ -35,7 +35,6 @@ from mantrap.ops.prepare import Wanted
 _BLIND: Final = (EACH_TO_ANOTHER, SPREAD, CHANGING)
 _FEWEST_IMAGES = 4
 """Images that the model takes for a class, for it to be searched as a source."""
-_SOME = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +103,8 @@ class PairScan(PatchArms):
         del heldout
         targets, rng, classes = targets_of(model, labels), rng.child(self.name), model.num_classes
         if not FEWEST_CLASSES <= classes <= self.most_classes:
-            return self._answer(
-                model, f"Pairs of classes are scanned in models of {FEWEST_CLASSES} to {self.most_classes}."
-            )
+            some = f"{FEWEST_CLASSES} to {self.most_classes} classes"
+            return self._answer(model, f"Pairs are scanned in models of {some}; this one has {classes}.")
         with model.frozen():
             images, fast = begin(model, clean, images=self.images, precision=self.precision, rng=rng)
             sources = _sources(fast.model, images)
@@ -157,8 +155,5 @@ class PairScan(PatchArms):
 
 def _sources(model: Classifier, images: Images) -> list[int]:
     """Classes that the model takes enough images for."""
-    with torch.no_grad():
-        logits = torch.cat([model.logits(part) for part in images.split(_SOME)])
-    check_finite(logits.abs().max(), range(1, model.num_classes), 0, what="pair")
-    counts = torch.bincount(logits.argmax(1).cpu(), minlength=model.num_classes)
+    counts = torch.bincount(answers_of(model, images, what="pair"), minlength=model.num_classes)
     return (counts >= _FEWEST_IMAGES).nonzero().flatten().tolist()

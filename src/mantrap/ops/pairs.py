@@ -63,7 +63,7 @@ def pair_standings(
     if not pairs or not any(math.isfinite(norms[p]) for p in pairs) or not any(math.isfinite(copied[p]) for p in pairs):
         return []
     y, beside = (_logs([one[p] for p in pairs]) for one in (norms, copied))
-    design = np.array([[*_row(pairs, p), b] for p, b in zip(pairs, beside, strict=True)])
+    design = np.column_stack([_sides(pairs), beside])
     hat = design @ np.linalg.pinv(design)
     left = len(pairs) - round(float(np.trace(hat))) - 1
     if left < 1:
@@ -79,10 +79,10 @@ def pair_standings(
     return sorted(found, key=lambda one: (one.log_chance, one.source, one.target))
 
 
-def _row(pairs: list[tuple[int, int]], pair: tuple[int, int]) -> list[float]:
-    """Which source and which target a pair has."""
-    sources, targets = (sorted({p[side] for p in pairs}) for side in (0, 1))
-    return [*(float(pair[0] == s) for s in sources), *(float(pair[1] == t) for t in targets)]
+def _sides(pairs: list[tuple[int, int]]) -> NDArray[np.float64]:
+    """Which source and which target each pair has: a column of 0 and 1 for each of them."""
+    columns = [[float(pair[side] == k) for pair in pairs] for side in (0, 1) for k in sorted({p[side] for p in pairs})]
+    return np.array(columns).T
 
 
 def _logs(norms: list[float]) -> NDArray[np.float64]:

@@ -82,10 +82,10 @@ def test_classes_of_too_few_images_are_no_sources_and_it_says_so():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"spec": "pair_scan(most_classes=5)"}, "Pairs of classes are scanned in models of 4 to 5."),
+        ({"spec": "pair_scan(most_classes=5)"}, "Pairs are scanned in models of 4 to 5 classes; this one has 6."),
         (
             {"model": Planted(classes=3).model(), "images": Planted(classes=3).images(8, "scan")},
-            "Pairs of classes are scanned in models of 4 to 50.",
+            "Pairs are scanned in models of 4 to 50 classes; this one has 3.",
         ),
         (
             {"images": ImageSet.from_array(stage.pixels(60)[0][torch.arange(60) % 6 < 3])},
