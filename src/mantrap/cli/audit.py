@@ -75,10 +75,10 @@ def audit(
     running.apply(threads=threads)
     named = [*(["pair_scan"] if scan.pairs else []), *(scan.detector or DEFAULT_DETECTORS)]
     detectors = tuple(DETECTORS.create(spec) for spec in named)
-    found = images.load(split="test", seed=running.seed)
-
+    found = None if images.none else images.load(split="test", seed=running.seed)
+    shape = images.shape if found is None else found.shape
     opened = partial(
-        open_model, arch=scan.arch, images_shape=found.shape, declared=declared.preprocessing(), device=running.device
+        open_model, arch=scan.arch, images_shape=shape, declared=declared.preprocessing(), device=running.device
     )
     spoken = replace(scan, detector=tuple(str(spec_of(d)) for d in detectors), pairs=None, workers=None)
     how = {"seed": running.seed, "device": running.device, "threads": threads}

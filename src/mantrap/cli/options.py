@@ -43,6 +43,18 @@ class Images:
         measured = Images(images=test or self.images, resize=self.resize, channels=self.channels)
         return measured.load(split="test", seed=seed)
 
+    @property
+    def none(self) -> bool:
+        """Whether there are no images, and the user says so."""
+        return self.images == "none"
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Channels, height and width that the user asks for; ``None`` where not all of them are said."""
+        if self.resize is None or self.channels is None:
+            return None
+        return (self.channels, *size(self.resize))
+
     def load(self, *, split: str, seed: int) -> "ImageSet":
         """The images; ``split`` where the user named none."""
         from mantrap.core import Rng  # noqa: PLC0415 - torch

@@ -16,7 +16,8 @@ class Detector(Protocol):
     """Looks for a backdoor in a model.
 
     A detector is a frozen dataclass of hyperparameters. It gets clean images, never the attack; it leaves the model
-    bitwise as it was; the same ``rng`` gives the same result.
+    bitwise as it was; the same ``rng`` gives the same result. One that looks at no images says so by
+    ``needs_images = False``, and is asked where there are none as well.
     """
 
     name: ClassVar[str]

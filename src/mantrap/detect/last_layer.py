@@ -31,6 +31,7 @@ class LastLayer:
     """
 
     name: ClassVar[str] = "last_layer"
+    needs_images: ClassVar[bool] = False
     quick: ClassVar[str] = "last_layer()"
 
     def detect(

@@ -63,6 +63,7 @@ class MMBD:
     """
 
     name: ClassVar[str] = "mm_bd"
+    needs_images: ClassVar[bool] = False
     quick: ClassVar[str] = "mm_bd(starts=1, steps=10, labels_at_once=2)"
 
     starts: int = 4

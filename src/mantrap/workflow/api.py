@@ -22,7 +22,7 @@ from mantrap.workflow.references import reference_files
 
 def audit(
     model: nn.Module | Classifier | str | Path,
-    images: ImageSet | Tensor | np.ndarray | Iterable[Any] | str | Path,
+    images: ImageSet | Tensor | np.ndarray | Iterable[Any] | str | Path | None,
     labels: Sequence[int] | Tensor | np.ndarray | None = None,
     *,
     arch: str | None = None,
@@ -46,7 +46,7 @@ def audit(
     Args:
         model: A module in memory (it stays bitwise as it is), a classifier, or the path of a file of weights.
         images: Clean images: an ``ImageSet``; a name or path for ``mantrap.load``; pixels, uint8 or float in [0, 1], as
-            a tensor [n, c, h, w] or an array [n, h, w, c]; or a ``DataLoader`` of such, with labels or without.
+            a tensor [n, c, h, w] or an array [n, h, w, c]; a ``DataLoader`` of such; or ``None``, which clears nothing.
         labels: A class for each image; not for an ``ImageSet`` or a loader, which bring their own.
         arch: Architecture of a file without a card: a spec of ours, or ``FILE.py:NAME`` of a file that you trust.
         num_classes: Number of classes that the model must have; taken from a forward pass where not given.
@@ -72,7 +72,7 @@ def audit(
         DataError: Images or labels that cannot be used.
         ModelError: A model that cannot be used.
     """
-    found = as_images(images, labels)
+    found = None if images is None else as_images(images, labels)
     declared = Preprocessing(mean=_floats(mean), std=_floats(std), pixel_range=pixel_range)
     classifier, source = _classifier(model, found, arch, num_classes, declared)
     who = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
@@ -83,17 +83,18 @@ def audit(
 
 
 def _with_command(
-    name: str, images: ImageSet, references: Sequence[Reference], seed: int, **given: Any
+    name: str, images: ImageSet | None, references: Sequence[Reference], seed: int, **given: Any
 ) -> dict[str, Any]:
     """What was given, and the call as it would be typed with it."""
     said = {"references": [r.source.file_name for r in references] or None, **given, "seed": seed}
     words = ", ".join(f"{k}={v}" for k, v in said.items() if v is not None)
-    return {**given, "command": f"mantrap.audit({name}, {images.name}, {words})"}
+    shown = None if images is None else images.name
+    return {**given, "command": f"mantrap.audit({name}, {shown}, {words})"}
 
 
 def _references(
     given: Sequence[nn.Module | Classifier | str | Path],
-    images: ImageSet,
+    images: ImageSet | None,
     arch: str | None,
     num_classes: int | None,
     declared: Preprocessing,
@@ -150,22 +151,25 @@ def _from_loader(batches: Iterable[Any]) -> ImageSet:
 
 def _classifier(
     model: nn.Module | Classifier | str | Path,
-    images: ImageSet,
+    images: ImageSet | None,
     arch: str | None,
     num_classes: int | None,
     declared: Preprocessing,
 ) -> tuple[Classifier, Source]:
+    shape = None if images is None else images.shape
     if isinstance(model, str | Path):
         path = Path(model)
-        opened = partial(
-            open_model, path, arch=arch, images_shape=images.shape, declared=declared, num_classes=num_classes
-        )
+        opened = partial(open_model, path, arch=arch, images_shape=shape, declared=declared, num_classes=num_classes)
         return opened(), Source.of(path, opened)
     if isinstance(model, nn.Module):
+        if shape is None:
+            raise UsageError(
+                expected="images, or a classifier that knows their shape",
+                got=f"neither, but a {type(model).__name__}",
+                remedy="Give mantrap.models.wrap(module, input_shape=(channels, height, width)).",
+            )
         mean, std, pixel_range = declared.over(None)
-        model = wrap(
-            model, input_shape=images.shape, num_classes=num_classes, mean=mean, std=std, pixel_range=pixel_range
-        )
+        model = wrap(model, input_shape=shape, num_classes=num_classes, mean=mean, std=std, pixel_range=pixel_range)
     elif declared != Preprocessing() or num_classes not in (None, model.num_classes):
         raise UsageError(
             expected=f"a classifier of {model.num_classes} classes with its own preprocessing, and nothing beside it",

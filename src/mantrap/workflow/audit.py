@@ -33,6 +33,7 @@ from mantrap.workflow.comparing import Compared, beside_copy, compare, null_for
 from mantrap.workflow.evidence import marked, pair_record, shift_record, suspect_records
 from mantrap.workflow.headline import headline
 from mantrap.workflow.helping import Helpers, helped
+from mantrap.workflow.imageless import check_none, no_data, stand_ins, without_images
 from mantrap.workflow.ledger import Ledger
 from mantrap.workflow.looking import Looking, Seen
 from mantrap.workflow.naming import by_name
@@ -63,7 +64,7 @@ OUTPUT_SAMPLE = 64
 
 def audit(
     model: Classifier,
-    images: ImageSet,
+    images: ImageSet | None,
     *,
     plan: Plan,
     source: Source,
@@ -79,7 +80,7 @@ def audit(
 
     Args:
         model: The classifier in question; bitwise unchanged afterwards.
-        images: Clean images, with or without labels.
+        images: Clean images, with or without labels; ``None`` for what can be said without any, which clears nothing.
         plan: What to do.
         source: Where the model came from.
         out: Folder of the run; ``None`` writes nothing.
@@ -98,6 +99,8 @@ def audit(
     """
     if not plan.detectors:
         raise UsageError(expected="at least one detector", got="none", remedy="Name a detector.")
+    if images is None:
+        plan, images = without_images(plan), stand_ins(model)
     model, images = by_name(model, images)
     check_references(plan.references, model)
     if images.labelled:
@@ -137,12 +140,12 @@ class _Audit:
         self.ledger = Ledger()
 
     def run(self) -> AuditRecord:
-        rng = Rng(self.plan.seed)
+        rng, left_out = Rng(self.plan.seed), self.plan.left_out
         with self.watch.stage("checks"):
             scan, heldout = parted(self.images, rng)
             sample = heldout.images(range(min(OUTPUT_SAMPLE, len(heldout)))).to(self.model.device)
             check_outputs(self.model, sample)
-            checked = check_images(self.model, self.images)
+            checked = check_images(self.model, self.images) if left_out is None else check_none(left_out)
             self.ledger.add("checks", checked.cost + Cost(forward=len(sample)))
         looking = Looking(self.model, self.plan, self.folder, self.watch, self.ledger, self.progress)
         seen = looking.everywhere(scan, heldout)
@@ -186,7 +189,7 @@ class _Audit:
             checks=(*checked.checks, *seen.checks, control.check),
             model=assembly.model_record(self.model, file_name=self.source.file_name, sha256=self.source.sha256),
             references=assembly.reference_records(seen.looked),
-            data=assembly.data_record(self.images, scan, heldout),
+            data=assembly.data_record(self.images, scan, heldout) if left_out is None else no_data(),
             reproduction=Reproduction(
                 command=self.plan.command,
                 seed=self.plan.seed,

@@ -29,7 +29,7 @@ class Checked:
 
 def check_images(model: Classifier, images: ImageSet) -> Checked:
     """Look at number, doubles and accuracy of the clean images; nothing here refuses, it warns."""
-    checks = [_number(images), _doubles(images), _outputs()]
+    checks = [_number(images), _doubles(images), outputs_passed("the image")]
     cost, knows = Cost(), True
     if images.labelled:
         rate = accuracy(model, images)
@@ -74,11 +74,12 @@ def _doubles(images: ImageSet) -> CheckRecord:
     )
 
 
-def _outputs() -> CheckRecord:
+def outputs_passed(what: str) -> CheckRecord:
+    """That the outputs can be worked with, and what they depend on."""
     return CheckRecord(
         name="outputs",
         status=CheckStatus.PASSED,
-        message="The outputs are finite logits, not probabilities, and depend on the image.",
+        message=f"The outputs are finite logits, not probabilities, and depend on {what}.",
     )
 
 

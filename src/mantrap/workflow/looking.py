@@ -73,8 +73,7 @@ class Looking:
         *,
         helping: bool = False,
     ) -> None:
-        self.helping = helping
-        self.model, self.plan, self.folder = model, plan, folder
+        self.model, self.plan, self.folder, self.helping = model, plan, folder, helping
         self.watch, self.ledger, self.progress = watch, ledger, progress
         self.budget = Budget(plan.budget, len(plan.detectors) + bool(plan.references))
         self._asked = len(set(plan.labels or range(model.num_classes)))
@@ -113,6 +112,8 @@ class Looking:
 
         Of a budget it gets what all others have left.
         """
+        if self.plan.left_out is not None:
+            return no_copy("there are no images")
         observer = self.budget.next(self.progress)
         unwanted_one = unwanted(self.model, scan, detections, asked=self.plan.copy)
         if unwanted_one is not None:

@@ -70,6 +70,7 @@ class Plan:
             where ``None``, if it decides and does not take long.
         budget: Seconds that detectors, copies and references may take; as long as they need where ``None``. Labels are
             then searched in small groups, so that little is lost when the time is over.
+        left_out: Detectors that were left out because there are no images; ``None`` where there are.
         workers: Processes that search at the same time, this one included; what is found does not depend on it.
         seed: Of all randomness.
         command: How to run it again, for the record.
@@ -81,6 +82,7 @@ class Plan:
     copy: bool | None = None
     control: bool | None = None
     budget: float | None = None
+    left_out: tuple[str, ...] | None = None
     workers: int = 1
     seed: int = 0
     command: str = ""

@@ -157,3 +157,20 @@ def test_a_mean_that_is_no_number(audit, tmp_path):
 
 def test_nothing_declared_is_nothing():
     assert Declared().preprocessing() == Preprocessing()
+
+
+def test_without_images_what_needs_none_has_its_say_and_nothing_is_cleared(mantrap, tmp_path):
+    form = ["--arch", stage.ARCH, "--images", "none"]
+    sizes = ["--resize", f"{stage.SIDE}x{stage.SIDE}", "--channels", 1]
+    code, out, err = mantrap("audit", "clean.safetensors", *form, *sizes, "--out", tmp_path / "run", "--json")
+    record = AuditRecord.from_json(out)
+
+    assert (code, err) == (3, "")
+    assert [found.detector.partition("(")[0] for found in record.detections] == ["mm_bd", "last_layer"]
+    assert "--images none" in record.reproduction.command
+    again = shlex.split(record.reproduction.command)[1:]
+    assert mantrap(*again, "--out", tmp_path / "again", "--json")[0] == 3
+
+    code, _, err = mantrap("audit", "clean.safetensors", *form, "--out", tmp_path / "third")
+    assert (code, "--resize HxW and --channels 1 or 3" in err) == (2, True)
+    assert not (tmp_path / "third").exists()
