@@ -113,7 +113,10 @@ def run(model: Model, images: ImageSet, seed: int, *, copy: bool | None = None) 
     classifier = model.open(images)
     detectors = tuple(DETECTORS.create(name) for name in DEFAULT_DETECTORS)
     record = audit(
-        classifier, images, plan=Plan(detectors=detectors, copy=copy, seed=seed), source=Source(model.name, "")
+        classifier,
+        images,
+        plan=Plan(detectors=detectors, copy=copy, control=False, seed=seed),
+        source=Source(model.name, ""),
     )
     seconds = {stage.stage: stage.cpu_seconds for stage in record.volatile.stages}
     successes: dict[str, float] = {}

@@ -1,11 +1,12 @@
 """How models without a backdoor scatter, in numbers that tests can count on; those of the package may change."""
 
+import math
 from contextlib import contextmanager
 
 import pytest
 
 from mantrap.records import Null, Nulls, Scatter, ShiftScatter
-from mantrap.records.traits import TRAITS
+from mantrap.records.traits import TRAITS, Trait
 from mantrap.workflow import comparing
 
 SPREAD, BETWEEN, FREEDOM, SURE = 0.4, 0.4, 8.0, 1000
@@ -14,6 +15,14 @@ SHIFTS = (
     ShiftScatter(fewest=6, most=100, centre=0.05, between=0.025, models=SURE, shifts=4),
 )
 """Of 2 to 5 classes the likeliest shift is 10 % likely, give or take 5; of 6 to 100 5 %, give or take 2.5."""
+
+
+def value_of(trait: Trait, height: float) -> float:
+    """The value by which a label stands so high."""
+    signed = -height if trait.low else height
+    if trait.share:
+        return 1 / (1 + math.exp(-signed))
+    return math.exp(signed) if trait.ratio else signed
 
 
 def null_of(*traits, together=0.0, centre=2.6, **changes):

@@ -23,9 +23,11 @@ from mantrap.core import (
     Memo,
     ReversedPatch,
     ReversedTrigger,
+    ReversedWarp,
     Rng,
 )
 from mantrap.detect import DETECTORS
+from mantrap.detect.heldout import FACTORS
 from mantrap.errors import UsageError
 from mantrap.ops.pairs import FEWEST_CLASSES
 from mantrap.records import DetectionRecord
@@ -36,7 +38,7 @@ from mantrap.workflow.norms import judge_labels
 from mantrap.workflow.rundir import FolderMemo
 from mantrap.workflow.shifting import compare_shifts
 from mantrap.workflow.verdict import NOTICED_BELOW
-from tests.nulls import SHIFTS, null_of
+from tests.nulls import SHIFTS, null_of, value_of
 from tests.scans import EVERY_SIZE, SMALL, facts, scan
 
 every_size = pytest.mark.parametrize("planted", EVERY_SIZE, ids=str)
@@ -63,21 +65,29 @@ class TestResult:
         assert detection.cost.forward >= detection.cost.backward >= 0
         assert detection.cost.forward > 0 or detection.notes
         for trigger in detection.triggers:
-            self.assert_a_trigger_is_sound(trigger, planted.shape)
+            far = detector.far if isinstance(trigger, ReversedWarp) else None
+            self.assert_a_trigger_is_sound(trigger, planted.shape, far=far)
             assert detection.finding_for(trigger.target).norm is not None
         for finding in detection.labels:
             assert finding.censored <= (finding.success is None)
 
     @staticmethod
-    def assert_a_trigger_is_sound(trigger: ReversedTrigger, shape: tuple[int, int, int]) -> None:
+    def assert_a_trigger_is_sound(
+        trigger: ReversedTrigger, shape: tuple[int, int, int], *, far: float | None = None
+    ) -> None:
+        """``far`` is how far a warp may move pixels before it is made stronger, as a share of the longer side."""
+        ends, tensors = (-1.0, 1.0), {}
         if isinstance(trigger, ReversedPatch):
-            least, tensors = 0.0, {"mask": (trigger.mask, shape[1:]), "pattern": (trigger.pattern, shape)}
+            ends, tensors = (0.0, 1.0), {"mask": (trigger.mask, shape[1:]), "pattern": (trigger.pattern, shape)}
+        elif isinstance(trigger, ReversedWarp):
+            ends, tensors = (-math.inf, math.inf), {"flow": (trigger.flow, (2, *shape[1:]))}
+            assert 0 < trigger.norm <= max(FACTORS) * far * max(shape[1:]) * (1 + 1e-5)
         else:
-            least, tensors = -1.0, {"delta": (trigger.delta, shape)}
+            tensors = {"delta": (trigger.delta, shape)}
         for tensor, wanted in tensors.values():
             assert tensor.shape == wanted
-            assert float(tensor.min()) >= least
-            assert float(tensor.max()) <= 1.0
+            assert tensor.isfinite().all()
+            assert ends[0] <= float(tensor.min()) <= float(tensor.max()) <= ends[1]
             assert not tensor.requires_grad
             assert tensor.device.type == "cpu"
 
@@ -136,8 +146,7 @@ class TestResult:
 
 def push(name: str, value: float) -> float:
     """The value of a trait, so much more suspicious."""
-    trait, further = TRAITS[name], 4.0
-    return value * math.exp(-further if trait.low else further) if trait.ratio else value + further
+    return value_of(TRAITS[name], TRAITS[name].height(value) + 4.0)
 
 
 class TestShifts:

@@ -24,7 +24,7 @@ class Scan:
     arch: str | None = None
     """Architecture where the file has no card: a spec of ours, or FILE.py:NAME of a file that you trust."""
     detector: tuple[str, ...] = ()
-    """Spec of a detector; may be given several times. The usual five where none is given."""
+    """Spec of a detector; may be given several times. The usual six where none is given."""
     pairs: bool | None = None
     """Scan every pair of classes as well, for backdoors that react to some classes only; takes long."""
     label: tuple[int, ...] = ()

@@ -15,6 +15,7 @@ from mantrap.core.results import (
     ReversedPatch,
     ReversedPerturbation,
     ReversedTrigger,
+    ReversedWarp,
     Shifts,
 )
 from mantrap.core.rng import Rng
@@ -43,6 +44,7 @@ __all__ = [
     "ReversedPatch",
     "ReversedPerturbation",
     "ReversedTrigger",
+    "ReversedWarp",
     "Rng",
     "SharedMemo",
     "Shifts",

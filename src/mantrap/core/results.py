@@ -49,7 +49,25 @@ class ReversedPerturbation:
         return float(self.delta.norm().item())
 
 
-ReversedTrigger: TypeAlias = ReversedPatch | ReversedPerturbation
+@dataclass(frozen=True, eq=False)
+class ReversedWarp:
+    """A warp of images that a search recovered.
+
+    Args:
+        target: The label that the trigger leads to.
+        flow: For each pixel how far to the right and how far down its new value is fetched, in pixels, [2, h, w].
+    """
+
+    target: int
+    flow: Float[Tensor, "2 h w"]
+
+    @property
+    def norm(self) -> float:
+        """Root mean square of how far pixels move, in pixels."""
+        return float(self.flow.square().sum(0).mean().sqrt().item())
+
+
+ReversedTrigger: TypeAlias = ReversedPatch | ReversedPerturbation | ReversedWarp
 """A trigger that a search recovered; :mod:`mantrap.ops.recovered` puts it on images."""
 
 
@@ -61,6 +79,7 @@ class LabelFinding:
         label: The label.
         norm: Size of the smallest trigger that met the success threshold, measured alike for all labels of a detection:
             of a patch the L1 norm of its mask, in pixels, of a perturbation its L2 norm; ``None`` where none met it.
+            Where triggers are alike large, how many times as far from the label as near to it they leave images.
         steps: How many steps the search took.
         stopped: Why it ended: ``"early stop"``, ``"last step"``, or ``"cut short"`` before its norm had settled.
         success: Share of held-out images that the label's trigger sends there; ``None`` where none was measured.

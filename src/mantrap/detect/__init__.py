@@ -10,11 +10,20 @@ from mantrap.detect.neural_cleanse import NeuralCleanse
 from mantrap.detect.neural_cleanse_paper import PaperNeuralCleanse, reverse_triggers
 from mantrap.detect.pair_scan import PairScan
 from mantrap.detect.universal_perturbation import UniversalPerturbation
+from mantrap.detect.universal_warp import UniversalWarp
 
 DETECTORS: Registry[Detector] = Registry(
-    "detector", [NeuralCleanse, UniversalPerturbation, MMBD, LastLayer, AllToAll, PairScan, PaperNeuralCleanse]
+    "detector",
+    [NeuralCleanse, UniversalPerturbation, UniversalWarp, MMBD, LastLayer, AllToAll, PairScan, PaperNeuralCleanse],
 )
-DEFAULT_DETECTORS: Final = (NeuralCleanse.name, UniversalPerturbation.name, MMBD.name, LastLayer.name, AllToAll.name)
+DEFAULT_DETECTORS: Final = (
+    NeuralCleanse.name,
+    UniversalPerturbation.name,
+    UniversalWarp.name,
+    MMBD.name,
+    LastLayer.name,
+    AllToAll.name,
+)
 """Those that an audit runs where none is named."""
 
 __all__ = [
@@ -27,5 +36,6 @@ __all__ = [
     "PairScan",
     "PaperNeuralCleanse",
     "UniversalPerturbation",
+    "UniversalWarp",
     "reverse_triggers",
 ]

@@ -25,7 +25,6 @@ from mantrap.core import (
     spec_of,
 )
 from mantrap.core.shapes import Images
-from mantrap.detect.arms import Arm
 from mantrap.detect.begin import begin
 from mantrap.detect.blind_spots import (
     CHANGING,
@@ -35,11 +34,13 @@ from mantrap.detect.blind_spots import (
     PATCHES,
     SOME_CLASSES,
     SPREAD,
+    WARPING,
 )
 from mantrap.detect.by_norm import targets_of
 from mantrap.detect.finite import answers_of
 from mantrap.detect.goals import further
 from mantrap.detect.heldout import measure_shift
+from mantrap.detect.passes import Arm
 from mantrap.detect.shrinking import Shrinking, ShrinkingSearch
 from mantrap.detect.units import GIB, Share, images_at_once, unit_by_unit, with_room
 from mantrap.ops.prepare import Wanted
@@ -48,7 +49,7 @@ from mantrap.ops.scores import source_classes
 _TWO, _ENOUGH = 2, 20
 """Half of a model's classes have to be there, two at least, and twenty are enough: of one or two that are moved no more
 can be told than that they are alike."""
-_BLIND = (ONE_TARGET, SOME_CLASSES, PATCHES, SPREAD, CHANGING, EVERY_LABEL)
+_BLIND = (ONE_TARGET, SOME_CLASSES, PATCHES, SPREAD, WARPING, CHANGING, EVERY_LABEL)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mantrap.core import ReversedPatch, ReversedPerturbation, Rng, require
-from mantrap.detect.arms import Arm, ArmSettings, Triggers
+from mantrap.detect.arms import ArmSettings, SizedTriggers
+from mantrap.detect.passes import Arm
 from mantrap.ops.boxed_adam import BoxedAdam
 from mantrap.ops.projections import onto_budget
 
@@ -63,7 +64,7 @@ class PatchArms(ArmSettings):
         return ReversedPatch(target, made_of["mask"], made_of["pattern"])
 
 
-class Patches(Triggers):
+class Patches(SizedTriggers):
     """Masks [a, h, w] and patterns [a, c, h, w], all in [0, 1]."""
 
     def __init__(self, mask: Float[Tensor, "a h w"], pattern: Float[Tensor, "a c h w"], settings: PatchArms) -> None:
@@ -143,7 +144,7 @@ class AdditionArms(ArmSettings):
         return ReversedPerturbation(target, made_of["delta"])
 
 
-class Additions(Triggers):
+class Additions(SizedTriggers):
     """Perturbations [a, c, h, w] in [-1, 1]."""
 
     def __init__(self, delta: Float[Tensor, "a c h w"], rate: float) -> None:

@@ -1,8 +1,4 @@
-"""Searches for the triggers of many labels at once: one tensor, one optimiser, one pass through the model for all.
-
-A label's search may begin several times, from different places; each beginning is an arm. Arms share nothing but the
-pass through the model, so what an arm finds does not depend on the company it is in, but for rounding.
-"""
+"""Searches for the smallest triggers of many labels at once: how small follows from how well they work."""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,46 +7,19 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from mantrap.core import Classifier, ReversedTrigger, Rng, require
 from mantrap.core.shapes import Images
-from mantrap.detect.finite import check_finite
-from mantrap.detect.goals import Goals, to_one
+from mantrap.detect.passes import Arm, ArmPasses, Triggers, streams_of
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One beginning of the search for one trigger.
-
-    Args:
-        target: The label that it shall lead to, or the number of another goal.
-        restart: Which beginning this is.
-        goals: What the number means.
-        what: What to call it in a message.
-    """
-
-    target: int
-    restart: int
-    goals: Goals = to_one
-    what: str = "label"
-
-
-class Triggers(ABC):
-    """The triggers of some arms while they are searched for, and the smallest of each that worked."""
+class SizedTriggers(Triggers):
+    """Triggers that have a size, and the smallest of each arm that worked."""
 
     best: dict[str, Tensor]
     """What the smallest triggers are made of, [a, ...]; those of the beginning where none worked."""
-
-    @abstractmethod
-    def stamped(self, arms: slice, images: Float[Tensor, "a n c h w"]) -> Float[Tensor, "a n c h w"]:
-        """The images of some arms with their triggers on them."""
-
-    @abstractmethod
-    def note(self, arms: slice, images: Float[Tensor, "a n c h w"], slopes: Float[Tensor, "a n c h w"]) -> None:
-        """Take in how each arm's loss changes with the pixels of its stamped images."""
 
     @abstractmethod
     def norms(self) -> Float[Tensor, " a"]:
@@ -108,11 +77,11 @@ class ArmSettings(ABC):
     @abstractmethod
     def begin(
         self, shape: tuple[int, int, int], arms: Sequence[Arm], streams: Sequence[Rng], device: torch.device
-    ) -> Triggers:
+    ) -> SizedTriggers:
         """The triggers that arms begin with, each drawn from its own stream."""
 
     @abstractmethod
-    def go_on(self, made_of: Mapping[str, Tensor]) -> Triggers:
+    def go_on(self, made_of: Mapping[str, Tensor]) -> SizedTriggers:
         """Triggers made of these tensors, [a, ...], to be searched on from."""
 
     @abstractmethod
@@ -124,19 +93,20 @@ class ArmSettings(ABC):
         """The trigger that the tensors of one arm make, without the dimension of the arms."""
 
 
-class ArmSearch:
-    """The search of some arms.
+class ArmSearch(ArmPasses):
+    """The search of some arms for the smallest triggers that work.
 
     Args:
-        model: The classifier, frozen; best a fast copy.
-        images: Images to search with, [n, c, h, w] in [0, 1], on the model's device. An arm is shown those that the
-            model does not answer as the arm wants already.
+        model: As for :class:`ArmPasses`.
+        images: The same.
         arms: What to search for.
         settings: How, and for what kind of triggers.
-        rng: Arm ``a`` draws from ``rng.child("arm", target=a.target, restart=a.restart)``.
-        at_once: Images in one pass through the model, at least; an arm's images stay together.
+        rng: As for :class:`ArmPasses`.
+        at_once: The same.
         triggers: Where the arms begin; ``None`` for beginnings that the settings draw.
     """
+
+    triggers: SizedTriggers
 
     def __init__(
         self,
@@ -147,29 +117,15 @@ class ArmSearch:
         rng: Rng,
         *,
         at_once: int,
-        triggers: Triggers | None = None,
+        triggers: SizedTriggers | None = None,
     ) -> None:
-        self.model, self.images, self.arms, self.settings = model, images, tuple(arms), settings
-        self.group = max(1, at_once // settings.images_per_step)
-        streams = [rng.child("arm", target=a.target, restart=a.restart) for a in arms]
-        place = images.device
-        self.triggers = triggers or settings.begin(model.input_shape, arms, [s.child("start") for s in streams], place)
-        self.answers, self.usual_margin = self._answers()
-        wanted = [arm.goals(arm.target, model.num_classes)[self.answers] for arm in arms]
-        shown = [
-            _draws(_others(self.answers, labels), settings, stream.child("images"))
-            for labels, stream in zip(wanted, streams, strict=True)
-        ]
-        self.shown: Int[Tensor, "a steps n"] = torch.stack(shown).to(place)
-        self.wanted: Int[Tensor, "a steps n"] = torch.stack(
-            [labels[some] for labels, some in zip(wanted, shown, strict=True)]
-        ).to(place)
+        starts = [stream.child("start") for stream in streams_of(arms, rng)]
+        begun = triggers or settings.begin(model.input_shape, arms, starts, images.device)
+        super().__init__(model, images, arms, settings, rng, at_once=at_once, triggers=begun)
+        self.settings, place = settings, images.device
         self.cost: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
         self.success: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
-        self.likely: Float[Tensor, "a n"] = torch.zeros(len(arms), settings.images_per_step, device=place)
-        """How likely the model finds the wanted label, for the images of the last step."""
         self.best_norm: Float[Tensor, " a"] = torch.full((len(arms),), math.inf, device=place)
-        self.step = 0
 
     def run(self) -> None:
         """All steps.
@@ -196,49 +152,3 @@ class ArmSearch:
             first = torch.where(works, settings.initial_cost, 0.0)
             self.cost = torch.where(self.cost == 0, first, changed)
         self.step += 1
-
-    def _answers(self) -> tuple[Int[Tensor, " n"], float]:
-        """The class that the model gives each image, and by what margin over the next it does so, in the median."""
-        size = self.group * self.settings.images_per_step
-        with torch.no_grad():
-            logits = torch.cat([self.model.logits(part) for part in self.images.split(size)]).cpu()
-        first, second = logits.float().topk(2, dim=1).values.unbind(1)
-        return logits.argmax(1), float((first - second).median())
-
-    def _loss(self, logits: Float[Tensor, "n k"], wanted: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-        """What the triggers shall make small, summed over images."""
-        return cross_entropy(logits, wanted, reduction="sum")
-
-    def _look(self) -> Float[Tensor, " a"]:
-        """Note the slopes of each arm's mean loss; how many of its images get the label that is wanted."""
-        hits, likely = [], []
-        for start in range(0, len(self.arms), self.group):
-            part = slice(start, start + self.group)
-            images = self.images[self.shown[part, self.step]]
-            stamped = self.triggers.stamped(part, images).flatten(0, 1).requires_grad_()
-            wanted = self.wanted[part, self.step].flatten()
-            with torch.enable_grad():
-                logits = self.model.logits(stamped)
-                loss = self._loss(logits, wanted)
-                (slopes,) = torch.autograd.grad(loss, stamped)
-            some = self.arms[part]
-            check_finite(loss, sorted({arm.target for arm in some}), self.step, what=some[0].what)
-            self.triggers.note(part, images, slopes.view(images.shape) / images.shape[1])
-            logits = logits.detach()
-            hits.append((logits.argmax(1) == wanted).view(images.shape[:2]).sum(1).float())
-            likely.append(logits.softmax(1).gather(1, wanted[:, None]).view(images.shape[:2]))
-        self.likely = torch.cat(likely)
-        return torch.cat(hits)
-
-
-def _others(answers: Int[Tensor, " n"], wanted: Int[Tensor, " n"]) -> Int[Tensor, " m"]:
-    """The images whose answer is not the one that is wanted already; all where each is."""
-    others = (answers != wanted).nonzero().flatten()
-    return others if len(others) else torch.arange(len(answers))
-
-
-def _draws(images: Int[Tensor, " m"], settings: ArmSettings, rng: Rng) -> Int[Tensor, "steps n"]:
-    """Which images an arm looks at in every step: pass after pass over all of them, in random order."""
-    wanted, stream = settings.steps * settings.images_per_step, rng.torch()
-    passes = [images[torch.randperm(len(images), generator=stream)] for _ in range(-(-wanted // len(images)))]
-    return torch.cat(passes)[:wanted].view(settings.steps, settings.images_per_step)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mantrap.core import Classifier, Cost, Detection, ImageSet, LabelFinding, ReversedTrigger
-from mantrap.detect.blind_spots import CHANGING, NOT_ALL_TO_ONE, SPREAD
+from mantrap.detect.blind_spots import CHANGING, NOT_ALL_TO_ONE, SPREAD, WARPING
 from mantrap.detect.heldout import measure_triggers
 from mantrap.errors import UsageError
 from mantrap.ops.outliers import anomaly_indices
@@ -15,7 +15,7 @@ from mantrap.records.traits import PATCH
 PAPER_THRESHOLD = 2.0
 """Anomaly index above which the paper calls a label infected."""
 
-PATCH_BLIND_SPOTS: Final = (*NOT_ALL_TO_ONE, SPREAD, CHANGING)
+PATCH_BLIND_SPOTS: Final = (*NOT_ALL_TO_ONE, SPREAD, WARPING, CHANGING)
 SMALLEST: Final = 1e-3
 """Norms below this, a thousandth of a pixel, are alike."""
 PATCH_UNIT: Final = "L1 of the smallest mask that worked, in pixels"

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mantrap.core import FORGETFUL, SILENT, Classifier, Cost, Detection, ImageSet, Memo, Progress, Rng, spec_of
-from mantrap.detect.blind_spots import CHANGING, EVERY_LABEL, NOT_ALL_TO_ONE, SPREAD
+from mantrap.detect.blind_spots import CHANGING, EVERY_LABEL, NOT_ALL_TO_ONE, SPREAD, WARPING
 from mantrap.detect.by_norm import targets_of
 from mantrap.errors import FailedError
 from mantrap.ops.features import last_linear
@@ -78,7 +78,7 @@ class LastLayer:
             num_classes=model.num_classes,
             cost=Cost(forward=1),
             notes=() if traits else (none,),
-            blind_spots=(*NOT_ALL_TO_ONE, SPREAD, CHANGING, EVERY_LABEL),
+            blind_spots=(*NOT_ALL_TO_ONE, SPREAD, WARPING, CHANGING, EVERY_LABEL),
             traits=traits,
         )
 

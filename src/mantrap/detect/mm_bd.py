@@ -23,7 +23,7 @@ from mantrap.core import (
     require,
     spec_of,
 )
-from mantrap.detect.blind_spots import CHANGING, EVERY_LABEL, NOT_ALL_TO_ONE
+from mantrap.detect.blind_spots import CHANGING, EVERY_LABEL, NOT_ALL_TO_ONE, WARPING
 from mantrap.detect.by_norm import targets_of
 from mantrap.detect.units import GIB, images_at_once, unit_by_unit, with_room
 from mantrap.ops.margins import maximum_margins
@@ -130,7 +130,7 @@ class MMBD:
             indices=indices,
             cost=Cost(forward=seen, backward=seen),
             notes=tuple(notes),
-            blind_spots=(*NOT_ALL_TO_ONE, CHANGING, EVERY_LABEL),
+            blind_spots=(*NOT_ALL_TO_ONE, WARPING, CHANGING, EVERY_LABEL),
             traits={MARGIN.name: {t: margins[t] for t in targets}},
             p_value=p_value,
             missed=len(asked) - len(targets),

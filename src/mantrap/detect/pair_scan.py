@@ -24,7 +24,7 @@ from mantrap.core import (
 from mantrap.core.shapes import Images
 from mantrap.detect.arm_triggers import PatchArms
 from mantrap.detect.begin import begin
-from mantrap.detect.blind_spots import CHANGING, EACH_TO_ANOTHER, SOME_CLASSES, SPREAD
+from mantrap.detect.blind_spots import CHANGING, EACH_TO_ANOTHER, SOME_CLASSES, SPREAD, WARPING
 from mantrap.detect.by_norm import targets_of
 from mantrap.detect.finite import answers_of
 from mantrap.detect.goals import pair
@@ -32,7 +32,7 @@ from mantrap.detect.unit_search import Searched, UnitSearch
 from mantrap.ops.pairs import FEWEST_CLASSES
 from mantrap.ops.prepare import Wanted
 
-_BLIND: Final = (EACH_TO_ANOTHER, SPREAD, CHANGING)
+_BLIND: Final = (EACH_TO_ANOTHER, SPREAD, WARPING, CHANGING)
 _FEWEST_IMAGES = 4
 """Images that the model takes for a class, for it to be searched as a source."""
 

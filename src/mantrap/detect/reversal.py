@@ -26,10 +26,11 @@ from mantrap.core import (
     spec_of,
 )
 from mantrap.core.shapes import Images
-from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
+from mantrap.detect.arms import ArmSearch, ArmSettings
 from mantrap.detect.begin import begin
 from mantrap.detect.by_norm import Found, norm_detection, targets_of
 from mantrap.detect.heldout import FACTORS, strong_enough
+from mantrap.detect.passes import Arm
 from mantrap.detect.unit_search import Searched, UnitSearch
 from mantrap.detect.units import no_memory
 from mantrap.ops.prepare import Wanted

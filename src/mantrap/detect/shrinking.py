@@ -5,23 +5,19 @@ nearly one did. Here the size is given and falls step by step, and what is measu
 answer as it shall. Images that are out of reach are let go: of some backdoors a part of the classes knows nothing.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from mantrap.core import Classifier, Rng, require
 from mantrap.core.shapes import Images
-from mantrap.detect.arm_triggers import PatchArms, Patches
-from mantrap.detect.arms import Arm, ArmSearch
+from mantrap.detect.arm_triggers import PatchArms
+from mantrap.detect.limited import LimitedSearch
+from mantrap.detect.passes import Arm, streams_of
 
 _FRESH = 0.3
 """Weight of a step in the moving average by which the best patch of an arm is chosen."""
-_LEAST = 1e-4
-"""A usual margin below this is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +58,7 @@ class Shrinking:
         return float(self.begin * (self.end / self.begin) ** way)
 
 
-class ShrinkingSearch(ArmSearch):
+class ShrinkingSearch(LimitedSearch):
     """The search of some arms for patches that shrink.
 
     Args:
@@ -84,12 +80,13 @@ class ShrinkingSearch(ArmSearch):
         *,
         at_once: int,
     ) -> None:
-        settings = PatchArms(steps=shrinking.steps, images_per_step=shrinking.images_per_step)
-        super().__init__(model, images, arms, settings, rng, at_once=at_once)
+        starts = [stream.child("start") for stream in streams_of(arms, rng)]
+        self.patches = PatchArms().begin(model.input_shape, arms, starts, images.device)
+        super().__init__(model, images, arms, shrinking, rng, at_once=at_once, triggers=self.patches)
         self.shrinking = shrinking
         self._lately = torch.zeros(len(arms), device=images.device)
+        self._free = torch.zeros_like(self._lately)
         self._most = torch.full_like(self._lately, -1.0)
-        self._sharpness = shrinking.sharpness / max(self.usual_margin, _LEAST)
         self._classes = self.answers.to(images.device)[self.shown]
         self._sums = torch.zeros(len(arms), model.num_classes, device=images.device)
         self._counts = torch.zeros_like(self._sums)
@@ -106,15 +103,9 @@ class ShrinkingSearch(ArmSearch):
             classes = self._classes[:, self.step]
             self._sums.scatter_add_(1, classes, self.likely)
             self._counts.scatter_add_(1, classes, torch.ones_like(self.likely))
-        self.triggers.descend(self.cost)
+        self.patches.descend(self._free)
         self._shrink()
         self.step += 1
-
-    @property
-    def patches(self) -> Patches:
-        """The patches as they are; ``best`` are those that did best while it counted."""
-        assert isinstance(self.triggers, Patches)
-        return self.triggers
 
     def _shrink(self) -> None:
         height, width = self.model.input_shape[1:]
@@ -131,9 +122,3 @@ class ShrinkingSearch(ArmSearch):
             rest = by_class[:-1] or by_class
             found.append(sum(rest) / len(rest))
         return found
-
-    def _loss(self, logits: Float[Tensor, "n k"], wanted: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-        """How far images are from the labels that are wanted; of what is very far, how far does not matter."""
-        aims = wanted[:, None]
-        others = logits.scatter(1, aims, -math.inf).logsumexp(1)
-        return -(self._sharpness * (logits.gather(1, aims)[:, 0] - others)).sigmoid().sum()

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mantrap.core import Classifier, Cost, Memo, OutOfTime, Progress, Rng
 from mantrap.core.shapes import Images
-from mantrap.detect.arms import Arm, ArmSearch, ArmSettings
+from mantrap.detect.arms import ArmSearch, ArmSettings
 from mantrap.detect.goals import Goals, to_one
+from mantrap.detect.passes import Arm
 from mantrap.detect.units import Share, plan_units, unit_by_unit, with_room
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mantrap.detect.arm_triggers import AdditionArms
-from mantrap.detect.blind_spots import CHANGING, NOT_ALL_TO_ONE, PATCHES
+from mantrap.detect.blind_spots import CHANGING, NOT_ALL_TO_ONE, PATCHES, WARPING
 from mantrap.detect.by_norm import PERTURBATION_UNIT, SMALLEST
 from mantrap.detect.reversal import Reversal
 from mantrap.records.traits import PERTURBATION
@@ -28,7 +28,7 @@ class UniversalPerturbation(AdditionArms, Reversal):
 
     name: ClassVar[str] = "universal_perturbation"
     quick: ClassVar[str] = "universal_perturbation(steps=20, final_steps=8, labels_at_once=2)"
-    blind_spots: ClassVar[tuple[str, ...]] = (*NOT_ALL_TO_ONE, PATCHES, CHANGING)
+    blind_spots: ClassVar[tuple[str, ...]] = (*NOT_ALL_TO_ONE, PATCHES, WARPING, CHANGING)
     unit: ClassVar[str] = PERTURBATION_UNIT
 
     restarts: int = 1

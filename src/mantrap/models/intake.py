@@ -191,7 +191,7 @@ def _agreed(shape: Shape | None, images_shape: Shape | None, spoken: str) -> Sha
         raise UsageError(
             expected="the shape of the images",
             got="neither a card nor images",
-            remedy="Give images; without any say what they are like: --resize HxW and --channels 1 or 3, or images_shape.",
+            remedy="Give images, or say what they would be like: --resize HxW and --channels 1 or 3, or images_shape.",
         )
     if images_shape is not None and images_shape != shape:
         raise UsageError(

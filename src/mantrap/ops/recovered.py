@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from mantrap.core import ReversedPatch, ReversedPerturbation, ReversedTrigger, Rng
+from mantrap.core import ReversedPatch, ReversedPerturbation, ReversedTrigger, ReversedWarp, Rng
 from mantrap.core.shapes import Images
 from mantrap.ops.stamp import stamp
+from mantrap.ops.warp import warp
 
 STRONGER = 2.0
 """How many times as strong a shuffled trigger is: what works by its mere amount shall not fail for want of it."""
@@ -17,6 +18,8 @@ def put_on(images: Images, trigger: ReversedTrigger) -> Images:
     """The images, [n, c, h, w] in [0, 1], with the trigger on them."""
     if isinstance(trigger, ReversedPatch):
         return stamp(images, trigger.mask.to(images.device), trigger.pattern.to(images.device))
+    if isinstance(trigger, ReversedWarp):
+        return warp(images, trigger.flow.to(images.device)[None])
     return (images + trigger.delta.to(images.device)).clamp(0, 1)
 
 
@@ -24,19 +27,23 @@ def elsewhere(trigger: ReversedTrigger) -> tuple[ReversedTrigger, ...]:
     """The same trigger in three other places: mirrored, upside down, and both."""
     if isinstance(trigger, ReversedPatch):
         return tuple(ReversedPatch(trigger.target, trigger.mask.flip(d), trigger.pattern.flip(d)) for d in _TURNS)
+    if isinstance(trigger, ReversedWarp):
+        return tuple(ReversedWarp(trigger.target, _turned(trigger.flow, d)) for d in _TURNS)
     return tuple(ReversedPerturbation(trigger.target, trigger.delta.flip(d)) for d in _TURNS)
 
 
 def stronger(trigger: ReversedTrigger, factor: float) -> ReversedTrigger:
-    """The same trigger so many times as strong, by its opacity or its amplitude, as far as pixels allow."""
+    """The same trigger so many times as strong: by its opacity, its amplitude or how far it moves pixels."""
     if isinstance(trigger, ReversedPatch):
         return ReversedPatch(trigger.target, (factor * trigger.mask).clamp(max=1), trigger.pattern)
+    if isinstance(trigger, ReversedWarp):
+        return ReversedWarp(trigger.target, factor * trigger.flow)
     return ReversedPerturbation(trigger.target, (factor * trigger.delta).clamp(-1, 1))
 
 
 def shuffled(trigger: ReversedTrigger, rng: Rng) -> ReversedTrigger:
     """The same pixels in random places, all channels together, and twice as strong as far as pixels allow."""
-    values = trigger.mask if isinstance(trigger, ReversedPatch) else trigger.delta
+    values = _values(trigger)
     order = torch.randperm(values.shape[-2] * values.shape[-1], generator=rng.torch()).to(values.device)
 
     def moved(values: Tensor) -> Tensor:
@@ -44,6 +51,23 @@ def shuffled(trigger: ReversedTrigger, rng: Rng) -> ReversedTrigger:
 
     if isinstance(trigger, ReversedPatch):
         there: ReversedTrigger = ReversedPatch(trigger.target, moved(trigger.mask), moved(trigger.pattern))
+    elif isinstance(trigger, ReversedWarp):
+        there = ReversedWarp(trigger.target, moved(trigger.flow))
     else:
         there = ReversedPerturbation(trigger.target, moved(trigger.delta))
     return stronger(there, STRONGER)
+
+
+def _values(trigger: ReversedTrigger) -> Tensor:
+    """What a trigger does to each pixel, [..., h, w]."""
+    if isinstance(trigger, ReversedPatch):
+        return trigger.mask
+    return trigger.flow if isinstance(trigger, ReversedWarp) else trigger.delta
+
+
+def _turned(flow: Tensor, sides: tuple[int, ...]) -> Tensor:
+    """A flow [2, h, w] mirrored: what ran to the right runs to the left, what ran down runs up."""
+    signs = torch.ones(2, 1, 1, device=flow.device)
+    for side in sides:
+        signs[0 if side == -1 else 1] = -1
+    return signs * flow.flip(sides)

@@ -31,6 +31,20 @@ def warp(images: Images, flow: Flow) -> Images:
     return grid_sample(images, grid, padding_mode="border", align_corners=True).clamp(0, 1)
 
 
+def through(control: Float[Tensor, "m 2 k l"], height: int, width: int) -> Flow:
+    """Fields that run smoothly through control vectors spread evenly over the image, from edge to edge.
+
+    Args:
+        control: The vectors, right and down, in pixels.
+        height: Rows of the fields.
+        width: Columns of the fields.
+
+    Returns:
+        The fields, interpolated bicubically, [m, 2, h, w].
+    """
+    return interpolate(control, size=(height, width), mode="bicubic", align_corners=True)
+
+
 def smooth_field(control: Float[Tensor, "2 k l"], height: int, width: int) -> Flow:
     """A field that runs smoothly through control vectors spread evenly over the image, from edge to edge.
 
@@ -44,4 +58,4 @@ def smooth_field(control: Float[Tensor, "2 k l"], height: int, width: int) -> Fl
 
     Reference: Nguyen and Tran, WaNet, ICLR 2021, section 3.
     """
-    return interpolate((control / control.abs().mean())[None], size=(height, width), mode="bicubic", align_corners=True)
+    return through((control / control.abs().mean())[None], height, width)

@@ -19,6 +19,8 @@ class Trait:
         low: Whether small values are the suspicious ones.
         level: Whether its absolute value says something; else only the differences between the labels of a model do.
         least: The smallest chance that it may claim: what has ordinary causes as well shall not accuse on its own.
+        share: Whether values are shares, in (0, 1), which are compared by their log odds.
+        weight: Its part of the false alarms of its eye, in proportion to those of the other traits there.
     """
 
     name: str
@@ -30,12 +32,17 @@ class Trait:
     low: bool = False
     level: bool = False
     least: float = 0.0
+    share: bool = False
+    weight: float = 1.0
 
     def height(self, value: float) -> float | None:
         """How high a label stands, on a scale on which labels scatter about normally: above is more suspicious.
 
-        ``None`` where the value has no place on it: not a finite number, or none above 0 where ratios count.
+        ``None`` where the value has no place on it: not a finite number, none above 0 where ratios count, or none
+        between 0 and 1 where shares do.
         """
+        if self.share:
+            return math.log(value / (1 - value)) if 0 < value < 1 else None
         if not math.isfinite(value) or (self.ratio and value <= 0):
             return None
         number = math.log(value) if self.ratio else value
@@ -63,6 +70,15 @@ PERTURBATION: Final = Trait(
     low=True,
     level=True,
 )
+WARP: Final = Trait(
+    "warp",
+    "trigger",
+    "Warp",
+    "how near a slight warp comes to forcing it",
+    "how near the slight warp that suits it best brings pictures to the label, from 0 for far away to 1",
+    share=True,
+    weight=0.25,
+)
 MARGIN: Final = Trait(
     "margin",
     "drive",
@@ -88,5 +104,5 @@ ROW_NORM: Final = Trait(
     least=_LEAST,
 )
 
-TRAITS: Final = {t.name: t for t in (PATCH, PERTURBATION, MARGIN, ROW_MEAN, ROW_NORM)}
+TRAITS: Final = {t.name: t for t in (PATCH, PERTURBATION, WARP, MARGIN, ROW_MEAN, ROW_NORM)}
 """All that there are, in the order in which they are reported."""

@@ -96,14 +96,23 @@ class Eyes:
     def _joined(
         self, logs: Sequence[NDArray[np.float64]], view: tuple[list[int], list[list[float]]]
     ) -> NDArray[np.float64]:
-        """The logarithm of each label's chance by some of the eyes, joined."""
+        """The logarithm of each label's chance by some of the eyes, joined.
+
+        Of the traits of one eye the smallest chance counts, of which each may claim its part of the false alarms.
+
+        Reference: Genovese, Roeder and Wasserman, False discovery control with p-value weighting, Biometrika 2006,
+        section 3, for weighted Bonferroni bounds.
+        """
         eyes, table = view
         by_eye = [
-            np.minimum(0.0, math.log(len(self.by_eye[e])) + np.minimum.reduce([logs[i] for i in self.by_eye[e]]))
-            for e in eyes
+            np.minimum(0.0, np.minimum.reduce([logs[i] - self._part(i, e) for i in self.by_eye[e]])) for e in eyes
         ]
         rows = np.stack(by_eye, 1) if by_eye else np.zeros((len(logs[0]) if logs else 0, 0))
         return joined_by_row(rows, table)
+
+    def _part(self, sight: int, eye: int) -> float:
+        """Logarithm of the part of its eye's false alarms that a sight may claim."""
+        return math.log(self.sights[sight].trait.weight / sum(self.sights[i].trait.weight for i in self.by_eye[eye]))
 
     def log_level(self) -> float:
         """Logarithm of the chance that labels are as easy to force, all of them in the mean."""

@@ -4,12 +4,20 @@ import base64
 import io
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from mantrap.core import ReversedPatch, ReversedTrigger
+from mantrap.core import ReversedPatch, ReversedTrigger, ReversedWarp
 from mantrap.core.shapes import Mask, Pattern
+from mantrap.ops.warp import warp
 from mantrap.records import Picture
+
+_MAGNIFIED = 8
+"""How many times larger lines under a warp are shown, which moves pixels by less than their width."""
+_APART = 4
+"""Pixels between two such lines."""
 
 
 def picture(pixels: Pattern, alt: str) -> Picture:
@@ -33,7 +41,9 @@ def trigger_picture(mask: Mask, pattern: Pattern, alt: str) -> Picture:
 def pictures_of(trigger: ReversedTrigger, purpose: str) -> dict[str, Picture]:
     """Mask, pattern and trigger, as a suspect's record names them; ``purpose`` is what the trigger is for, in words.
 
-    Of a perturbation the mask is how much each pixel changes, the pattern how, on grey; both as strong as can be shown.
+    Of a perturbation the mask is how much each pixel changes, the pattern how, on grey; of a warp the mask is how far
+    each pixel moves, the pattern which way, the trigger what becomes of straight lines. Masks and patterns of both are
+    as strong as can be shown.
     """
     if isinstance(trigger, ReversedPatch):
         return {
@@ -43,6 +53,8 @@ def pictures_of(trigger: ReversedTrigger, purpose: str) -> dict[str, Picture]:
                 trigger.mask, trigger.pattern, f"Trigger for {purpose}: the pattern through the mask."
             ),
         }
+    if isinstance(trigger, ReversedWarp):
+        return _pictures_of_warp(trigger.flow.cpu(), purpose)
     strongest = trigger.delta.abs().max().clamp_min(1e-9)
     changed = trigger.delta.abs().amax(0) / strongest
     shown = 0.5 + 0.5 * trigger.delta / strongest
@@ -50,6 +62,22 @@ def pictures_of(trigger: ReversedTrigger, purpose: str) -> dict[str, Picture]:
         "mask": mask_picture(changed, f"Change for {purpose}: white where pixels change most."),
         "pattern": picture(shown, f"Perturbation for {purpose}, as strong as can be shown, on grey."),
         "trigger": picture(0.5 + trigger.delta / 2, f"Perturbation for {purpose} on grey, half as strong as it is."),
+    }
+
+
+def _pictures_of_warp(flow: Tensor, purpose: str) -> dict[str, Picture]:
+    """The same of a flow [2, h, w]: orange comes from the right, blue the left, green below, purple above."""
+    far = flow.square().sum(0).sqrt()
+    right, down = 0.5 + 0.5 * flow / far.max().clamp_min(1e-9)
+    _, height, width = flow.shape
+    lines = torch.zeros(1, 1, _MAGNIFIED * height, _MAGNIFIED * width)
+    lines[..., _MAGNIFIED // 2 :: _APART * _MAGNIFIED, :] = 1
+    lines[..., _MAGNIFIED // 2 :: _APART * _MAGNIFIED] = 1
+    magnified = _MAGNIFIED * interpolate(flow[None], scale_factor=_MAGNIFIED, mode="bilinear", align_corners=False)
+    return {
+        "mask": mask_picture(far / far.max().clamp_min(1e-9), f"Warp for {purpose}: white where pixels move most."),
+        "pattern": picture(torch.stack([right, down, 1 - right]), f"Warp for {purpose}: colours say which way."),
+        "trigger": picture(warp(lines, magnified)[0], f"Straight lines under the warp for {purpose}."),
     }
 
 

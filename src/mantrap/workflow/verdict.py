@@ -24,7 +24,7 @@ PAIR_SHARE = 0.1
 """False alarms that may come from pairs where they are scanned, beside and as a share of all others: few, for of clean
 models more stand far out than Student's distribution says."""
 RULE = (
-    "calibrated-5: of a model that may have learned its task, by all detectors together, beside a retrained copy where "
+    "calibrated-6: of a model that may have learned its task, by all detectors together, beside a retrained copy where "
     f"there is one, a chance below {100 * CHANCE_BELOW:g} % that some label of one without a backdoor stands out as "
     f"far, by triggers alone one below {100 * TRIGGER_BELOW:g} %, and a trigger that "
     f"sends at least {100 * SUCCESS_FROM:g} % of held-out images to the label; or a patch that sends at least "

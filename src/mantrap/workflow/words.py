@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from mantrap.core import Classifier, Detection, ReversedPatch, ReversedTrigger
+from mantrap.core import Classifier, Detection, ReversedPatch, ReversedTrigger, ReversedWarp
 from mantrap.detect.blind_spots import SHARED
 from mantrap.workflow.budget import spoken
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared
@@ -31,6 +31,8 @@ def size_of(trigger: ReversedTrigger) -> str:
     """How large a trigger is, in words."""
     if isinstance(trigger, ReversedPatch):
         return f"{trigger.norm:.1f} pixels' worth of change"
+    if isinstance(trigger, ReversedWarp):
+        return f"a warp that moves pixels by {trigger.norm:.1f} of their width"
     spread = trigger.norm / math.sqrt(trigger.delta.numel())
     return f"a change of all pixels by {percent(spread)} of their range"
 

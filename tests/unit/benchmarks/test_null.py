@@ -10,6 +10,7 @@ import pytest
 from mantrap.ops.explained import less_kept
 from mantrap.ops.moderated import fit_scatter
 from mantrap.records.traits import TRAITS
+from tests.nulls import value_of
 
 SLOPE, OF_COPY, OWN = 0.7, 0.5, 0.3
 MODELS, LABELS = 80, 12
@@ -55,9 +56,7 @@ def judged(programs):
 
 def values(name, heights):
     """What a detector says of labels of these heights."""
-    trait = TRAITS[name]
-    signed = (-h if trait.low else h for h in heights)
-    return {str(label): math.exp(h) if trait.ratio else h for label, h in enumerate(signed)}
+    return {str(label): value_of(TRAITS[name], height) for label, height in enumerate(heights)}
 
 
 def heights(seed, slope=SLOPE):

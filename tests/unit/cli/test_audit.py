@@ -90,11 +90,11 @@ def test_two_detectors(audit, tmp_path):
     ]
 
 
-def test_without_a_detector_the_usual_five_look(mantrap, tmp_path):
+def test_without_a_detector_the_usual_six_look(mantrap, tmp_path):
     given = ["--arch", stage.ARCH, "--images", "tiles120.npz", "--out", tmp_path / "run"]
     code, out, err = mantrap("audit", "planted.safetensors", *given, "--json")
     record = AuditRecord.from_json(out)
-    usual = ("neural_cleanse", "universal_perturbation", "mm_bd", "last_layer", AllToAll.name)
+    usual = ("neural_cleanse", "universal_perturbation", "universal_warp", "mm_bd", "last_layer", AllToAll.name)
     assert (code, err) == (1, "")
     assert record.reproduction.detectors == usual
     assert tuple(d.detector for d in record.detections) == usual

@@ -7,7 +7,8 @@ from torch.nn.functional import cross_entropy
 
 from mantrap.core import Rng
 from mantrap.detect.arm_triggers import AdditionArms, PatchArms
-from mantrap.detect.arms import Arm, ArmSearch
+from mantrap.detect.arms import ArmSearch
+from mantrap.detect.passes import Arm
 from mantrap.errors import SpecError
 from mantrap.models import wrap
 from mantrap.ops.stamp import stamp

@@ -9,7 +9,8 @@ from torch import nn
 
 from mantrap.core import Rng
 from mantrap.detect.arm_triggers import AdditionArms, PatchArms
-from mantrap.detect.arms import Arm, ArmSearch
+from mantrap.detect.arms import ArmSearch
+from mantrap.detect.passes import Arm
 from mantrap.errors import FailedError, SpecError
 from mantrap.models import wrap
 from mantrap.poison import Patch

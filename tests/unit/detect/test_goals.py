@@ -5,8 +5,9 @@ import torch
 
 from mantrap.core import Rng
 from mantrap.detect.arm_triggers import PatchArms
-from mantrap.detect.arms import Arm, ArmSearch
+from mantrap.detect.arms import ArmSearch
 from mantrap.detect.goals import further, to_one
+from mantrap.detect.passes import Arm
 from tests.planted import Planted
 
 PLAIN = Planted(classes=5)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from mantrap.core import Rng
-from mantrap.detect.arms import Arm
 from mantrap.detect.goals import further
+from mantrap.detect.passes import Arm
 from mantrap.detect.shrinking import Shrinking, ShrinkingSearch
 from mantrap.errors import SpecError
 from mantrap.models import wrap
@@ -26,6 +26,14 @@ def search(shrinking=SHORT, *, planted=NEXT, shifts=(1, 2), images=None, model=N
     model.module.eval()
     pixels = planted.images(6, "scan").images() if images is None else images
     return ShrinkingSearch(model, pixels, [Arm(by, 0, further) for by in shifts], shrinking, Rng(0), at_once=64)
+
+
+def searched(*settings, **options):
+    """The search when all its steps are done."""
+    one = search(*settings, **options)
+    for _ in range(one.shrinking.steps):
+        one.advance()
+    return one
 
 
 class TestShare:
@@ -88,9 +96,7 @@ class TestRoom:
         assert one.step == SHORT.steps
 
     def test_what_is_kept_did_its_work_while_it_counted(self):
-        one = search()
-        one.run()
-        kept = one.patches.best["mask"].sum((1, 2))
+        kept = searched().patches.best["mask"].sum((1, 2))
 
         assert float(kept.max()) <= SHORT.share(SHORT.steps // 2 - 1) * 20 * 28 * (1 + 1e-5)
 
@@ -104,8 +110,7 @@ class TestRoom:
 
     def test_of_the_planted_shift_the_patch_is_kept_that_does_best_though_the_last_is_too_small(self):
         # At the end there is room for half a pixel, with which the trigger of four never works.
-        one = search(Shrinking(steps=80, end=0.001), shifts=(1,))
-        one.run()
+        one = searched(Shrinking(steps=80, end=0.001), shifts=(1,))
         kept, last = one.patches.best, {"mask": one.patches.mask, "pattern": one.patches.pattern}
 
         assert (moved(one, **kept), moved(one, **last)) == (1.0, 0.0)
@@ -130,13 +135,12 @@ def greys(*counts):
 
 class TestLikely:
     def measured(self, *counts, shifts=(1, 2)):
-        one = search(
+        one = searched(
             Shrinking(steps=20, images_per_step=6),
             shifts=shifts,
             model=wrap(Median(), input_shape=(1, 10, 10)),
             images=greys(*counts),
         )
-        one.run()
         return one.likely_but_for_one()
 
     @pytest.mark.parametrize("counts", [(2, 2, 2), (12, 2, 1)], ids=["alike many", "few of some"])
@@ -188,6 +192,12 @@ class TestLoss:
 
             assert torch.allclose(self.slopes(margins, sharpness=sharpness), expected, rtol=1e-3)
 
+    @pytest.mark.parametrize(("counts", "usual"), [((1, 1, 1), 3.0), ((1, 0, 4), 4.0), ((0, 3, 1), 0.5)])
+    def test_the_usual_margin_is_that_of_the_image_in_the_middle(self, counts, usual):
+        one = search(model=wrap(Median(), input_shape=(1, 10, 10)), images=greys(*counts))
+
+        assert one.usual_margin == pytest.approx(usual)
+
     def test_an_image_that_is_out_of_reach_hardly_counts_beside_one_within_it(self):
         far, near = self.slopes([-2.0, -0.2])
 
@@ -208,8 +218,7 @@ def test_a_model_that_knows_no_margin_is_searched_all_the_same():
         def forward(self, images):
             return torch.zeros(len(images), 3) + 0 * images.flatten(1).sum(1, keepdim=True)
 
-    one = search(model=wrap(Flat(), input_shape=(1, 10, 10)), images=torch.rand(6, 1, 10, 10))
-    one.run()
+    one = searched(model=wrap(Flat(), input_shape=(1, 10, 10)), images=torch.rand(6, 1, 10, 10))
 
     assert one.usual_margin == 0
     assert one.likely_but_for_one() == pytest.approx([1 / 3] * 2)

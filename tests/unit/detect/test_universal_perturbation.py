@@ -12,7 +12,8 @@ from torch.nn.functional import cosine_similarity, leaky_relu, one_hot
 
 from mantrap.core import Classifier, ReversedPerturbation, Rng
 from mantrap.detect import UniversalPerturbation
-from mantrap.detect.arms import Arm, ArmSearch
+from mantrap.detect.arms import ArmSearch
+from mantrap.detect.passes import Arm
 from mantrap.errors import SpecError
 from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import accuracy, trigger_success

@@ -3,19 +3,24 @@
 import pytest
 import torch
 
-from mantrap.core import ReversedPatch, ReversedPerturbation, Rng
+from mantrap.core import ReversedPatch, ReversedPerturbation, ReversedWarp, Rng
 from mantrap.ops.recovered import elsewhere, put_on, shuffled, stronger
 from mantrap.ops.stamp import stamp
+from mantrap.ops.warp import warp
 
 MASK = torch.arange(12.0).view(3, 4) / 11
 PATCH = ReversedPatch(5, MASK, torch.stack([MASK, 1 - MASK]))
 CHANGE = ReversedPerturbation(5, torch.stack([MASK - 0.5, 0.5 - MASK]))
+BEND = ReversedWarp(5, torch.stack([2 * MASK - 1, 0.5 - 3 * MASK.flip(-1)]))
 
+every_kind = pytest.mark.parametrize("trigger", [PATCH, CHANGE, BEND], ids=["patch", "perturbation", "warp"])
 either = pytest.mark.parametrize("trigger", [PATCH, CHANGE], ids=["patch", "perturbation"])
 
 
 def first(trigger):
     """The tensor that says where the trigger is: every pixel of it is another number."""
+    if isinstance(trigger, ReversedWarp):
+        return trigger.flow[0]
     return trigger.mask if isinstance(trigger, ReversedPatch) else trigger.delta[0]
 
 
@@ -34,7 +39,22 @@ def test_a_perturbation_is_added_and_cut_to_the_range_of_pixels():
     assert not torch.equal(changed, images() + CHANGE.delta)
 
 
-@either
+def test_a_warp_moves_the_pixels_of_all_images_alike():
+    bent = put_on(images(), BEND)
+
+    assert torch.equal(bent, warp(images(), BEND.flow.expand(4, 2, 3, 4)))
+    assert not torch.allclose(bent, images(), atol=0.1)
+
+
+def test_a_warp_is_as_large_as_pixels_move_in_the_root_mean_square():
+    flow = torch.zeros(2, 2, 3)
+    flow[:, 0, 1] = torch.tensor([3.0, -4.0])
+
+    assert ReversedWarp(5, flow).norm == pytest.approx((25 / 6) ** 0.5)
+    assert ReversedWarp(5, torch.stack([torch.full((2, 3), 0.6), torch.full((2, 3), -0.8)])).norm == pytest.approx(1.0)
+
+
+@every_kind
 def test_the_images_stay_as_they_are(trigger):
     given = images()
     put_on(given, trigger)
@@ -57,6 +77,20 @@ def test_mask_and_pattern_and_all_channels_move_together():
         assert torch.equal(there.delta[1], -there.delta[0])
 
 
+def test_a_warp_elsewhere_does_to_images_that_are_turned_alike_what_it_does_to_images():
+    pixels = torch.rand(4, 3, 5, 7, generator=Rng(1).torch())
+    bend = ReversedWarp(5, 2 * torch.randn(2, 5, 7, generator=Rng(2).torch()))
+    for there, sides in zip(elsewhere(bend), ((-1,), (-2,), (-2, -1)), strict=True):
+        assert (type(there), there.target, there.norm) == (ReversedWarp, 5, pytest.approx(bend.norm))
+        assert torch.allclose(put_on(pixels.flip(sides), there), put_on(pixels, bend).flip(sides), atol=1e-5)
+        assert not torch.allclose(put_on(pixels, there), put_on(pixels, bend), atol=0.1)
+
+
+def test_a_warp_that_is_mirrored_twice_is_as_it_was():
+    for place in range(3):
+        assert torch.equal(elsewhere(elsewhere(BEND)[place])[place].flow, BEND.flow)
+
+
 def test_a_stronger_patch_is_more_opaque_as_far_as_pixels_allow():
     found = stronger(PATCH, 1.5)
 
@@ -72,6 +106,15 @@ def test_a_stronger_perturbation_changes_more_as_far_as_pixels_allow():
     assert found.target == 5
     assert torch.equal(found.delta, (3 * CHANGE.delta).clamp(-1, 1))
     assert (float(found.delta.min()), float(found.delta.max())) == (-1.0, 1.0)
+
+
+def test_a_stronger_warp_moves_pixels_farther_with_no_end():
+    found = stronger(BEND, 2.0)
+
+    assert found.target == 5
+    assert torch.equal(found.flow, 2 * BEND.flow)
+    assert found.norm == pytest.approx(2 * BEND.norm)
+    assert float(stronger(BEND, 9.0).flow.max()) > 4
 
 
 def test_a_shuffled_patch_has_the_same_pixels_in_another_order_and_is_twice_as_opaque():
@@ -95,7 +138,16 @@ def test_a_shuffled_perturbation_has_the_same_changes_in_another_order_and_twice
     assert (float(moved.delta.min()), float(moved.delta.max())) == (-1.0, 1.0)
 
 
-@either
+def test_a_shuffled_warp_has_the_same_vectors_in_another_order_and_twice_as_long():
+    moved = shuffled(BEND, Rng(0))
+    before, after = (sorted(map(tuple, flow.flatten(1).T.tolist())) for flow in (2 * BEND.flow, moved.flow))
+
+    assert moved.target == 5
+    assert after == before
+    assert not torch.equal(moved.flow, 2 * BEND.flow)
+
+
+@every_kind
 def test_the_order_is_that_of_the_stream(trigger):
     one, again, other = (first(shuffled(trigger, Rng(seed))) for seed in (0, 0, 1))
 

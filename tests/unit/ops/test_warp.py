@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mantrap.ops.warp import smooth_field, warp
+from mantrap.ops.warp import smooth_field, through, warp
 
 IMAGES = torch.rand(2, 3, 6, 9, generator=torch.Generator().manual_seed(0))
 
@@ -46,6 +46,20 @@ def test_the_field_runs_through_its_control_vectors_from_corner_to_corner():
     assert field.shape == (1, 2, 7, 11)
     torch.testing.assert_close(field[0][:, ::3, ::5], wanted, atol=1e-5, rtol=0)
     torch.testing.assert_close(smooth_field(4 * control, 7, 11), field)
+
+
+def test_fields_run_through_vectors_of_any_size_from_corner_to_corner():
+    control = 5 * torch.randn(4, 2, 3, 4, generator=torch.Generator().manual_seed(3))
+    fields = through(control, 5, 10)
+    assert fields.shape == (4, 2, 5, 10)
+    torch.testing.assert_close(fields[..., ::2, ::3], control, atol=1e-5, rtol=0)
+
+
+def test_between_equal_vectors_a_field_is_the_same_and_between_others_smooth():
+    torch.testing.assert_close(through(torch.full((1, 2, 4, 4), 0.7), 9, 12), torch.full((1, 2, 9, 12), 0.7))
+    bent = through(torch.tensor([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]).expand(1, 2, 7, 7), 7, 61)[0, 0, 0]
+    assert float(bent.min()) < -0.01  # bicubic, not bilinear
+    assert float(bent.diff().diff().abs().max()) < 0.06
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0])

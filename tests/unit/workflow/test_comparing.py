@@ -18,7 +18,7 @@ from mantrap.workflow import comparing
 from mantrap.workflow.comparing import LEVEL_SHARE, beside_copy, compare
 from mantrap.workflow.heights import Beside
 from mantrap.workflow.shifting import SHIFT_SHARE
-from tests.nulls import BETWEEN, FREEDOM, SPREAD, null_of
+from tests.nulls import BETWEEN, FREEDOM, SPREAD, null_of, value_of
 
 ALL = null_of()
 ORDINARY = (2.5, 2.9, 2.2, 2.6, 3.0, 2.4, 2.7, 2.1, 2.8, 2.6)
@@ -26,8 +26,7 @@ ORDINARY = (2.5, 2.9, 2.2, 2.6, 3.0, 2.4, 2.7, 2.1, 2.8, 2.6)
 
 def values(trait, heights):
     """A trait's values by label, of these heights."""
-    signed = [-h if trait.low else h for h in heights]
-    return {trait.name: {label: math.exp(h) if trait.ratio else h for label, h in enumerate(signed)}}
+    return {trait.name: {label: value_of(trait, height) for label, height in enumerate(heights)}}
 
 
 def chances(compared):

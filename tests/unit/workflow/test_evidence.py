@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mantrap.core import Cost, Detection, ReversedPatch, ReversedPerturbation, Rng
+from mantrap.core import Cost, Detection, ReversedPatch, ReversedPerturbation, ReversedWarp, Rng
 from mantrap.models import wrap
 from mantrap.ops.intervals import wilson
 from mantrap.workflow.evidence import EXAMPLES, marked, suspect_records
@@ -19,6 +19,7 @@ MODEL = stage.model(planted=True)
 MASK = torch.zeros(stage.SIDE, stage.SIDE)
 MASK[-2:, -2:] = 1.0
 PATTERN = torch.ones(1, stage.SIDE, stage.SIDE)
+SHIFT = torch.tensor([2.0, 0.0])[:, None, None].expand(2, stage.SIDE, stage.SIDE)
 REARRANGED = 4 * 25
 """Three other places and one shuffling, for the 25 of 30 images that are of other classes."""
 
@@ -149,6 +150,18 @@ def test_a_perturbation_is_shown_as_one():
     assert record.size == "a change of all pixels by 6.2 % of their range"
     assert np.array_equal(pixels(record.examples[0].after), (after * 255).round().byte().numpy())
     assert np.array_equal(pixels(record.mask), (MASK * 255).byte().numpy())
+
+
+def test_a_warp_is_shown_as_one():
+    (record,), _ = records(stage.image_set(30), ReversedWarp(stage.TARGET, SHIFT))
+    before = stage.image_set(30).images([0])[0, 0]
+
+    assert (record.label, record.norm) == (stage.TARGET, 2.0)
+    assert record.size == "a warp that moves pixels by 2.0 of their width"
+    assert np.array_equal(pixels(record.examples[0].after)[:, :-2], (before[:, 2:] * 255).round().byte().numpy())
+    assert pixels(record.mask).shape == pixels(record.pattern).shape[:2] == (stage.SIDE, stage.SIDE)
+    assert np.array_equal(pixels(record.mask), np.full((stage.SIDE, stage.SIDE), 255))
+    assert pixels(record.trigger).shape == (8 * stage.SIDE, 8 * stage.SIDE)
 
 
 def order(judgements, noticed):

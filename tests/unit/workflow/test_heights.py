@@ -7,7 +7,7 @@ import pytest
 from mantrap.ops.explained import less_kept, less_ordinary
 from mantrap.records.traits import MARGIN, PATCH, PERTURBATION, ROW_MEAN, TRAITS
 from mantrap.workflow.heights import Beside, heights_of, sights_beside, sights_of
-from tests.nulls import null_of
+from tests.nulls import null_of, value_of
 
 NULL = null_of(alike=0.6)
 KEPT = 0.7
@@ -16,8 +16,7 @@ HEIGHTS = {0: 2.5, 1: 2.9, 2: 2.2, 3: 2.6, 4: 3.4, 5: 2.4, 6: 2.7}
 
 def values(trait, heights):
     """What a detector says of labels of these heights."""
-    signed = {label: -h if trait.low else h for label, h in heights.items()}
-    return {trait.name: {label: math.exp(h) if trait.ratio else h for label, h in signed.items()}}
+    return {trait.name: {label: value_of(trait, height) for label, height in heights.items()}}
 
 
 def turned(by=2):

@@ -18,7 +18,7 @@ from mantrap.workflow.plan import Plan, Source
 from tests import headed, stage
 
 SHAPE = (1, stage.SIDE, stage.SIDE)
-SEARCHES = "neural_cleanse, universal_perturbation, all_to_all_patch"
+SEARCHES = "neural_cleanse, universal_perturbation, universal_warp, all_to_all_patch"
 
 
 def look(model, *, detectors=DEFAULT_DETECTORS, **changes):
@@ -90,8 +90,8 @@ class Watcher:
     name: ClassVar[str] = "watcher"
     quick: ClassVar[str] = "watcher()"
 
-    def detect(self, model, clean, **given):
-        raise AssertionError("it looks at images, and there are none")
+    def detect(self, *given, **more):
+        raise AssertionError(f"it looks at images, and there are none: {given}, {more}")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ class Blind(Watcher):
     name: ClassVar[str] = "blind"
     needs_images: ClassVar[bool] = False
 
-    def detect(self, model, clean, **given):
+    def detect(self, model, clean, **more):
+        del more
         return Detection(detector="blind()", num_classes=model.num_classes, notes=(clean.name,))
 
 
@@ -121,7 +122,7 @@ def test_where_nothing_was_left_out_nothing_is_said_of_it():
 
 
 def test_nobody_left_to_look_is_refused():
-    with pytest.raises(UsageError, match="no images, and neural_cleanse.*name mm_bd or last_layer"):
+    with pytest.raises(UsageError, match=r"no images, and neural_cleanse.*name mm_bd or last_layer"):
         look(headed.model(planted=False), detectors=["neural_cleanse"])
 
 

@@ -17,6 +17,7 @@ from tests import headed, stage
 
 DETECTORS_USED = ("neural_cleanse(steps=20, final_steps=8)", "mm_bd(starts=2, steps=20)", "last_layer")
 SHAPE = (1, stage.SIDE, stage.SIDE)
+LABELS, PUSHED = 21_841, 12_345
 FEW = "different images: fewer than 100"
 
 
@@ -95,3 +96,47 @@ def test_a_budget_too_small_for_anything_ends_and_says_what_is_missing():
 
     assert record.verdict is Verdict.INCONCLUSIVE
     assert any("in its share of the time" in reason for reason in record.barring)
+
+
+class OneAnswer(nn.Module):
+    """Its logits depend on the image, its answer does not: the first class always wins, by far."""
+
+    def forward(self, images):
+        some = images.flatten(1).mean(1, keepdim=True)
+        return torch.cat([100 + some, *(-some * k for k in range(1, stage.CLASSES))], 1)
+
+
+def test_a_model_that_always_gives_the_same_answer_is_neither_cleared_nor_accused():
+    record = look(wrap(OneAnswer(), input_shape=SHAPE), stage.image_set(120))
+
+    assert record.verdict is Verdict.INCONCLUSIVE
+    assert any("not surely better than the same answer for every image" in reason for reason in record.barring)
+
+
+class Wide(nn.Module):
+    """A linear network with as many classes as ImageNet-21k; the weights of one are far longer than all others."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(stage.SIDE**2, LABELS)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.randn(LABELS, stage.SIDE**2, generator=Rng(2).torch()))
+            self.head.weight[PUSHED] *= 3
+            self.head.bias.zero_()
+
+    def forward(self, images):
+        return self.head(images.flatten(1))
+
+
+def test_21841_labels_are_compared_and_the_last_layer_alone_accuses_none_of_them():
+    record = audit(
+        wrap(Wide(), input_shape=SHAPE),
+        stage.image_set(120).unlabelled(),
+        plan=Plan(detectors=(DETECTORS.create("last_layer"),)),
+        source=Source("x", "ab" * 32),
+    )
+    lengths = [t for t in record.detections[0].traits if t.trait == "row_norm"]
+
+    assert record.verdict is not Verdict.SUSPICIOUS
+    assert len(lengths) == LABELS
+    assert max(lengths, key=lambda t: t.value).label == PUSHED

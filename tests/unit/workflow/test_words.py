@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from mantrap.core import Classifier, Cost, Detection, LabelFinding, ReversedPatch, ReversedPerturbation
+from mantrap.core import Classifier, Cost, Detection, LabelFinding, ReversedPatch, ReversedPerturbation, ReversedWarp
 from mantrap.detect.blind_spots import SHARED
 from mantrap.records import Verdict
 from mantrap.records.traits import MARGIN, PATCH, ROW_NORM
@@ -148,6 +148,8 @@ def test_a_patch_is_measured_in_pixels_and_a_change_in_shares_of_their_range():
     assert size_of(ReversedPerturbation(1, torch.full((3, 4, 4), -0.03))) == (
         "a change of all pixels by 3.0 % of their range"
     )
+    flow = torch.tensor([0.6, -0.8])[:, None, None].expand(2, 4, 4)
+    assert size_of(ReversedWarp(1, flow)) == "a warp that moves pixels by 1.0 of their width"
 
 
 class TestUnfinished:
