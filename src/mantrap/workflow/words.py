@@ -32,7 +32,7 @@ def size_of(trigger: ReversedTrigger) -> str:
     if isinstance(trigger, ReversedPatch):
         return f"{trigger.norm:.1f} pixels' worth of change"
     if isinstance(trigger, ReversedWarp):
-        return f"a warp that moves pixels by {trigger.norm:.1f} of their width"
+        return f"a smooth warp by about {trigger.norm:.1f} pixels"
     spread = trigger.norm / math.sqrt(trigger.delta.numel())
     return f"a change of all pixels by {percent(spread)} of their range"
 

@@ -157,7 +157,7 @@ def test_a_warp_is_shown_as_one():
     before = stage.image_set(30).images([0])[0, 0]
 
     assert (record.label, record.norm) == (stage.TARGET, 2.0)
-    assert record.size == "a warp that moves pixels by 2.0 of their width"
+    assert record.size == "a smooth warp by about 2.0 pixels"
     assert np.array_equal(pixels(record.examples[0].after)[:, :-2], (before[:, 2:] * 255).round().byte().numpy())
     assert pixels(record.mask).shape == pixels(record.pattern).shape[:2] == (stage.SIDE, stage.SIDE)
     assert np.array_equal(pixels(record.mask), np.full((stage.SIDE, stage.SIDE), 255))

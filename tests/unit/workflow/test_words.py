@@ -149,7 +149,7 @@ def test_a_patch_is_measured_in_pixels_and_a_change_in_shares_of_their_range():
         "a change of all pixels by 3.0 % of their range"
     )
     flow = torch.tensor([0.6, -0.8])[:, None, None].expand(2, 4, 4)
-    assert size_of(ReversedWarp(1, flow)) == "a warp that moves pixels by 1.0 of their width"
+    assert size_of(ReversedWarp(1, flow)) == "a smooth warp by about 1.0 pixels"
 
 
 class TestUnfinished:
