@@ -119,7 +119,6 @@ class WarpSearch(LimitedSearch):
         super().__init__(model, images, arms, warping, rng, at_once=at_once, triggers=self.warps)
         self._from = min(warping.steps - 1, round((1 - warping.measure) * warping.steps))
         self._near_in_all: Float[Tensor, " a"] = torch.zeros(len(arms), device=images.device)
-        self._steps = warping.steps
 
     def advance(self) -> None:
         """One step of every arm."""
