@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from torch import Tensor
 
@@ -35,7 +35,7 @@ from mantrap.ops.prepare import Wanted
 from mantrap.records.traits import WARP
 
 _TESTED = 200
-_SURE = 1e-3
+_SURE: Final = WARP.floor
 """Nearness is told so far from 0 and 1 and no farther."""
 _UNIT = "how many times as far from the label as near to it a slight warp leaves images"
 

@@ -20,6 +20,8 @@ class Trait:
         level: Whether its absolute value says something; else only the differences between the labels of a model do.
         least: The smallest chance that it may claim: what has ordinary causes as well shall not accuse on its own.
         share: Whether values are shares, in (0, 1), which are compared by their log odds.
+        floor: The smallest value that is told. Of a model most of whose labels lie there the trait says nothing: how
+            they scatter is not known.
         weight: Its part of the false alarms of its eye, in proportion to those of the other traits there.
     """
 
@@ -33,6 +35,7 @@ class Trait:
     level: bool = False
     least: float = 0.0
     share: bool = False
+    floor: float = 0.0
     weight: float = 1.0
 
     def height(self, value: float) -> float | None:
@@ -77,6 +80,7 @@ WARP: Final = Trait(
     "how near a slight warp comes to forcing it",
     "how near the slight warp that suits it best brings pictures to the label, from 0 for far away to 1",
     share=True,
+    floor=1e-3,
     weight=0.25,
 )
 MARGIN: Final = Trait(

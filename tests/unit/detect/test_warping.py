@@ -194,7 +194,7 @@ class TestNearness:
     def seen(self, one):
         """The mean nearness of every arm's images at each step, by the logistic function of their margins."""
         curves = []
-        for _ in range(one._steps):
+        for _ in range(one.shown.shape[1]):
             images = one.images[one.shown[:, one.step]]
             logits = one.model.logits(one.warps.stamped(slice(None), images).flatten(0, 1)).view(*images.shape[:2], -1)
             near = [(3.0 * margins(one, logits[place], arm.target)).sigmoid() for place, arm in enumerate(one.arms)]
