@@ -90,8 +90,11 @@ def _kept(trait: str, models: Sequence[Judged]) -> float:
 
 
 def _heights(trait: str, traits: Mapping[str, Mapping[str, float]]) -> dict[int, float]:
-    """How high the labels of one model stand."""
-    found = ((int(k), TRAITS[trait].height(v)) for k, v in traits.get(trait, {}).items())
+    """How high the labels of one model stand; none where the trait says nothing of it."""
+    values = traits.get(trait, {})
+    if not TRAITS[trait].tells(values.values()):
+        return {}
+    found = ((int(k), TRAITS[trait].height(v)) for k, v in values.items())
     return {label: height for label, height in found if height is not None}
 
 

@@ -56,6 +56,8 @@ def audit(
 ) -> int:
     """Look for a backdoor in a model, and write the verdict and a report.
 
+    With --images none only detectors that need no images look, and nothing is cleared.
+
     Parameters
     ----------
     model: Path

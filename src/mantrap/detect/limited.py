@@ -6,30 +6,38 @@ nearly one did.
 
 import math
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mantrap.core import Classifier, Rng
+from mantrap.core import Classifier, Rng, require
 from mantrap.core.shapes import Images
-from mantrap.detect.passes import Arm, ArmPasses, Pace, Triggers
+from mantrap.detect.passes import Arm, ArmPasses, Triggers
 
 _LEAST = 1e-4
 """A usual margin below this is none."""
 
 
-@runtime_checkable
-class SharpPace(Pace, Protocol):
-    """How long arms are searched, and how."""
+@dataclass(frozen=True, kw_only=True)
+class Limited:
+    """How arms are searched whose triggers may be so large and no larger.
 
-    @property
-    def sharpness(self) -> float:
-        """How fast an image is let go whose margin is far from what is wanted.
+    Args:
+        steps: Steps of every arm.
+        images_per_step: Images that an arm looks at in a step.
+        sharpness: How fast an image is let go whose margin is far from what is wanted: the loss is a logistic function
+            of the margin, which is 1 over this wide in units of the usual margin of the model's answers.
+    """
 
-        The loss is a logistic function of the margin, 1 over this wide in units of the usual margin of the model's
-        answers.
-        """
+    steps: int = 40
+    images_per_step: int = 8
+    sharpness: float = 3.0
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "images_per_step"):
+            require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
+        require(self.sharpness > 0, field="sharpness", expected="above 0", got=self.sharpness)
 
 
 class LimitedSearch(ArmPasses):
@@ -50,7 +58,7 @@ class LimitedSearch(ArmPasses):
         model: Classifier,
         images: Images,
         arms: Sequence[Arm],
-        pace: SharpPace,
+        pace: Limited,
         rng: Rng,
         *,
         at_once: int,

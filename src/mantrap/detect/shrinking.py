@@ -13,7 +13,7 @@ import torch
 from mantrap.core import Classifier, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.detect.arm_triggers import PatchArms
-from mantrap.detect.limited import LimitedSearch
+from mantrap.detect.limited import Limited, LimitedSearch
 from mantrap.detect.passes import Arm, streams_of
 
 _FRESH = 0.3
@@ -21,34 +21,26 @@ _FRESH = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shrinking:
+class Shrinking(Limited):
     """How patches shrink.
 
-    Args:
-        steps: Steps of every arm.
-        images_per_step: Images that an arm looks at in a step.
+    Args: those of :class:`~mantrap.detect.limited.Limited`, and:
         begin: Share of the image that a patch may cover at first.
         end: The same that it falls towards.
         wait: Share of the steps, the first ones, before patches begin to shrink.
         measure: The same before it counts how well they do; the last step always counts.
-        sharpness: How fast an image is let go whose margin is far from what is wanted: the loss is a logistic function
-            of the margin, which is 1 over this wide in units of the usual margin of the model's answers.
     """
 
-    steps: int = 40
     images_per_step: int = 12
     begin: float = 0.15
     end: float = 0.006
     wait: float = 0.25
     measure: float = 0.5
-    sharpness: float = 3.0
 
     def __post_init__(self) -> None:
-        for field in ("steps", "images_per_step"):
-            require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
+        super().__post_init__()
         for field in ("wait", "measure"):
             require(0 <= getattr(self, field) < 1, field=field, expected="in [0, 1)", got=getattr(self, field))
-        require(self.sharpness > 0, field="sharpness", expected="above 0", got=self.sharpness)
         require(0 < self.begin <= 1, field="begin", expected="in (0, 1]", got=self.begin)
         require(0 < self.end <= self.begin, field="end", expected="above 0 and at most begin", got=self.end)
 

@@ -25,7 +25,7 @@ from mantrap.core import (
 )
 from mantrap.core.shapes import Images
 from mantrap.detect.begin import begin
-from mantrap.detect.blind_spots import CHANGING, NOT_ALL_TO_ONE, PATCHES, SPREAD
+from mantrap.detect.blind_spots import CHANGING, NOT_ALL_TO_ONE, PATCHES, SPREAD, WARPING
 from mantrap.detect.by_norm import Found, norm_detection, targets_of
 from mantrap.detect.heldout import FACTORS, strong_enough
 from mantrap.detect.passes import Arm
@@ -37,6 +37,7 @@ from mantrap.records.traits import WARP
 _TESTED = 200
 _SURE: Final = WARP.floor
 """Nearness is told so far from 0 and 1 and no farther."""
+_FAR = "From most labels a slight warp leaves all images as far as can be told, so labels cannot be compared by it."
 _UNIT = "how many times as far from the label as near to it a slight warp leaves images"
 
 
@@ -47,7 +48,7 @@ class UniversalWarp(Warping):
     Use it where a trigger may bend the image, which no patch and no faint change of pixels imitates. For clean models
     such a warp does next to nothing, whatever the label; where one was planted, it sends all images there.
 
-    Args: those of :class:`~mantrap.detect.warping.Warping`, and:
+    Args: those of :class:`~mantrap.detect.warping.Warping` and :class:`~mantrap.detect.limited.Limited`, and:
         images: Images to search with at most, drawn from those that are there.
         finalists: Labels, those that images come nearest to, whose warps are kept.
         final_threshold: Share of images that a warp has to send to its label in the end; it is made stronger until it
@@ -124,14 +125,15 @@ class UniversalWarp(Warping):
         cost = Cost(forward=seen + len(images) + tried, backward=seen)
         told = {t: min(max(near[t], _SURE), 1 - _SURE) for t in targets if t in near}
         findings = tuple(LabelFinding(t, (1 - told[t]) / told[t], self.steps, "last step") for t in told)
+        tells = not told or WARP.tells(told.values())
         return norm_detection(
             str(spec_of(self)),
             model,
-            Found(findings, triggers, cost, missed=len({*targets}) - len(near)),
+            Found(findings, triggers, cost, () if tells else (_FAR,), missed=len({*targets}) - len(near)),
             heldout=heldout,
             unit=_UNIT,
             traits={WARP.name: told},
-            blind_spots=(*NOT_ALL_TO_ONE, PATCHES, SPREAD, CHANGING),
+            blind_spots=(*NOT_ALL_TO_ONE, PATCHES, SPREAD, *(() if tells else (WARPING,)), CHANGING),
         )
 
     def _searched(

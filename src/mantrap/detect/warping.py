@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mantrap.core import Classifier, Rng, require
 from mantrap.core.shapes import Images
-from mantrap.detect.limited import LimitedSearch
+from mantrap.detect.limited import Limited, LimitedSearch
 from mantrap.detect.passes import Arm, Triggers, streams_of
 from mantrap.ops.boxed_adam import BoxedAdam
 from mantrap.ops.warp import through, warp
@@ -21,33 +21,25 @@ _BEGIN = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Warping:
+class Warping(Limited):
     """How warps are searched.
 
-    Args:
-        steps: Steps of every arm.
-        images_per_step: Images that an arm looks at in a step.
+    Args: those of :class:`~mantrap.detect.limited.Limited`, and:
         grid: Control vectors along each side, through which a warp runs smoothly.
         far: How far a warp may move the pixels, in the root mean square, as a share of the image's longer side.
         rate: Learning rate, as a share of that.
         measure: Share of the steps, the last ones, in which it counts how near images come.
-        sharpness: How fast an image is let go whose margin is far from what is wanted: the loss is a logistic function
-            of the margin, which is 1 over this wide in units of the usual margin of the model's answers.
     """
 
-    steps: int = 40
-    images_per_step: int = 8
     grid: int = 4
     far: float = 0.035
     rate: float = 0.4
     measure: float = 0.25
-    sharpness: float = 3.0
 
     def __post_init__(self) -> None:
-        for field, least in (("steps", 1), ("images_per_step", 1), ("grid", 2)):
-            got = getattr(self, field)
-            require(got >= least, field=field, expected=f"of at least {least}", got=got)
-        for field in ("far", "rate", "sharpness"):
+        super().__post_init__()
+        require(self.grid >= 2, field="grid", expected="of at least 2", got=self.grid)
+        for field in ("far", "rate"):
             require(getattr(self, field) > 0, field=field, expected="above 0", got=getattr(self, field))
         require(0 < self.measure <= 1, field="measure", expected="in (0, 1]", got=self.measure)
 

@@ -1,6 +1,7 @@
 """What detectors measure of every label: the traits by which a backdoor's target may stand out."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +38,10 @@ class Trait:
     share: bool = False
     floor: float = 0.0
     weight: float = 1.0
+
+    def tells(self, values: Collection[float]) -> bool:
+        """Whether the values of all labels say something of a model: most of them are more than the floor."""
+        return 2 * sum(value > self.floor for value in values) > len(values) if self.floor else bool(values)
 
     def height(self, value: float) -> float | None:
         """How high a label stands, on a scale on which labels scatter about normally: above is more suspicious.

@@ -84,12 +84,7 @@ def _known(measured: Measured, null: Null) -> list[tuple[int, str, Mapping[int, 
         (place, name, values, scatter)
         for place, by_trait in enumerate(measured)
         for name, values in by_trait.items()
-        if name in TRAITS and _told(TRAITS[name], values) and (scatter := null.of(name)) is not None
+        if name in TRAITS and TRAITS[name].tells(values.values()) and (scatter := null.of(name)) is not None
     ]
     order = list(TRAITS)
     return sorted(found, key=lambda one: order.index(one[1]))
-
-
-def _told(trait: Trait, values: Mapping[int, float]) -> bool:
-    """Whether a trait says something of a model: of most labels it is more than that they lie at its floor."""
-    return 2 * sum(value > trait.floor for value in values.values()) > len(values) if trait.floor else bool(values)

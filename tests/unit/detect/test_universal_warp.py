@@ -373,3 +373,13 @@ def test_the_model_stays_as_it_was_in_training_mode_too():
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(SpecError, match=f"expected {next(iter(bad))} "):
         UniversalWarp(**bad)
+
+
+def test_where_most_labels_are_out_of_reach_warps_are_a_blind_spot_and_a_note_says_why():
+    far_off = Bending(needs=((0.4, 0.0), (-9.0, 0.0), (0.0, 9.0), (0.0, -9.0)))
+
+    within, beyond = scan(), scan(bending=far_off)
+
+    assert [WARPING in found.blind_spots for found in (within, beyond)] == [False, True]
+    assert not within.notes
+    assert beyond.notes == (universal_warp._FAR,)
