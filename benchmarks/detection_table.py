@@ -175,7 +175,7 @@ def one_by_one(found: Sequence[Decided]) -> str:
     return "\n".join(table(titles, rows))
 
 
-def coverage(found: Sequence[Decided]) -> CoverageRecord:
+def coverage(found: Sequence[Decided], with_pairs: tuple[FamilyRecord, ...]) -> CoverageRecord:
     """What these audits found of each kind, for the reports of audits like them."""
     families = []
     for family, title in TITLES.items():
@@ -188,6 +188,7 @@ def coverage(found: Sequence[Decided]) -> CoverageRecord:
         detectors=tuple(str(spec_of(DETECTORS.create(name))) for name in DEFAULT_DETECTORS),
         of=f"{len(found)} small networks for digits, clothes and signs, with {IMAGES} images each",
         families=tuple(families),
+        with_pairs=with_pairs,
     )
 
 

@@ -25,8 +25,8 @@ class Scan:
     """Architecture where the file has no card: a spec of ours, or FILE.py:NAME of a file that you trust."""
     detector: tuple[str, ...] = ()
     """Spec of a detector; may be given several times. The usual six where none is given."""
-    pairs: bool | None = None
-    """Scan every pair of classes as well, for backdoors that react to some classes only; takes long."""
+    pairs: Annotated[bool | None, Parameter(negative="--no-pairs")] = None
+    """Scan pairs of classes as well, for backdoors that react to some only; without either, where a budget has room."""
     label: tuple[int, ...] = ()
     """Scan this label only; may be given several times."""
     copy: Annotated[bool | None, Parameter(negative="--no-copy")] = None
@@ -64,33 +64,34 @@ def audit(
         File of weights: safetensors, or a state dict of torch.save.
     """
     from mantrap.core import spec_of  # noqa: PLC0415 - torch
-    from mantrap.detect import DEFAULT_DETECTORS, DETECTORS  # noqa: PLC0415 - torch
     from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.report import render_html, render_text  # noqa: PLC0415 - start-up
     from mantrap.workflow import audit as auditing  # noqa: PLC0415 - torch
     from mantrap.workflow.budget import seconds_of  # noqa: PLC0415 - torch
-    from mantrap.workflow.plan import Plan, Reference, Source  # noqa: PLC0415 - torch
+    from mantrap.workflow.plan import Plan, Reference, Source, who_looks  # noqa: PLC0415 - torch
     from mantrap.workflow.references import reference_files  # noqa: PLC0415 - torch
 
     workers = 1 if scan.workers is None else scan.workers
     threads = running.threads or (1 if workers > 1 else None)
     running.apply(threads=threads)
-    named = [*(["pair_scan"] if scan.pairs else []), *(scan.detector or DEFAULT_DETECTORS)]
-    detectors = tuple(DETECTORS.create(spec) for spec in named)
+    budget = None if scan.budget is None else seconds_of(scan.budget)
+    who = who_looks(scan.detector, budget=budget, pairs=scan.pairs)
     found = None if images.none else images.load(split="test", seed=running.seed)
     shape = images.shape if found is None else found.shape
     opened = partial(
         open_model, arch=scan.arch, images_shape=shape, declared=declared.preprocessing(), device=running.device
     )
-    spoken = replace(scan, detector=tuple(str(spec_of(d)) for d in detectors), pairs=None, workers=None)
+    named = () if who.if_time else tuple(str(spec_of(d)) for d in who.detectors)
+    spoken = replace(scan, detector=named, pairs=None, workers=None)
     how = {"seed": running.seed, "device": running.device, "threads": threads}
     plan = Plan(
-        detectors=detectors,
+        detectors=who.detectors,
+        if_time=who.if_time,
         labels=scan.label or None,
         workers=workers,
         copy=scan.copy,
         control=scan.control,
-        budget=None if scan.budget is None else seconds_of(scan.budget),
+        budget=budget,
         references=tuple(Reference(Source.of(path), opened(path)) for path in reference_files(scan.reference)),
         seed=running.seed,
         command=command_line("audit", model.name, images, spoken, declared, **how),

@@ -17,7 +17,8 @@ class Detector(Protocol):
 
     A detector is a frozen dataclass of hyperparameters. It gets clean images, never the attack; it leaves the model
     bitwise as it was; the same ``rng`` gives the same result. One that looks at no images says so by
-    ``needs_images = False``, and is asked where there are none as well.
+    ``needs_images = False``, and is asked where there are none as well; one that says nothing but beside a retrained
+    copy of the model, by ``needs_copy = True``.
     """
 
     name: ClassVar[str]

@@ -25,10 +25,13 @@ DEFAULT_DETECTORS: Final = (
     AllToAll.name,
 )
 """Those that an audit runs where none is named."""
+IF_TIME: Final = (PairScan.name,)
+"""Those that it runs as well where none is named and a time is given that leaves room for them."""
 
 __all__ = [
     "DEFAULT_DETECTORS",
     "DETECTORS",
+    "IF_TIME",
     "MMBD",
     "AllToAll",
     "LastLayer",

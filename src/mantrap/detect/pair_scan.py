@@ -60,6 +60,8 @@ class PairScan(PatchArms):
 
     name: ClassVar[str] = "pair_scan"
     quick: ClassVar[str] = "pair_scan(steps=20, labels_at_once=8)"
+    needs_copy: ClassVar[bool] = True
+    """What it finds says nothing but beside a retrained copy of the model."""
 
     labels_at_once: int = 64
     images: int = 400

@@ -118,6 +118,7 @@ def unit_by_unit(
     work: Callable[[Sequence[int]], Mapping[str, Tensor]],
     *,
     made_with: str,
+    first: int = 0,
 ) -> Iterator[tuple[Sequence[int], Mapping[str, Tensor]]]:
     """Each unit with what came of it: from the memo where it is there, else worked on now and kept.
 
@@ -128,8 +129,9 @@ def unit_by_unit(
         stage: Told of units that came from the memo; the others tell it themselves.
         work: What to do for a unit.
         made_with: Device and precision, which change the last digits: units made with others are not taken.
+        first: The number of the first unit, where others came before it.
     """
-    named = {f"unit-{number}-{made_with}": unit for number, unit in enumerate(units)}
+    named = {f"unit-{number}-{made_with}": unit for number, unit in enumerate(units, first)}
     told, over = set[str](), False
     if isinstance(memo, SharedMemo):
         told, over = _beside_others(named, memo, stage, work)

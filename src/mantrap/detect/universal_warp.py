@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import torch
 from torch import Tensor
 
 from mantrap.core import (
@@ -35,9 +36,12 @@ from mantrap.ops.prepare import Wanted
 from mantrap.records.traits import WARP
 
 _TESTED = 200
+_SOME, _MANY = 64, 256
+"""Labels, drawn at random, that are looked at first where there are so many; if most of them are far, no others are."""
 _SURE: Final = WARP.floor
 """Nearness is told so far from 0 and 1 and no farther."""
 _FAR = "From most labels a slight warp leaves all images as far as can be told, so labels cannot be compared by it."
+_FAR_AWAY = "That was seen of {:,} labels, drawn at random from {:,}; the others were not looked at."
 _UNIT = "how many times as far from the label as near to it a slight warp leaves images"
 
 
@@ -112,7 +116,9 @@ class UniversalWarp(Warping):
         targets, rng = targets_of(model, labels), rng.child(self.name)
         with model.frozen():
             images, fast = begin(model, clean, images=self.images, precision=self.precision, rng=rng)
-            near, warps = self._searched(fast.model, images, sorted({*targets}), rng, progress, memo, fast.made_with)
+            near, warps, whole = self._searched(
+                fast.model, images, sorted({*targets}), rng, progress, memo, fast.made_with
+            )
             tested, at_once = images[:_TESTED], self.images_per_step
             triggers = tuple(
                 strong_enough(
@@ -125,11 +131,14 @@ class UniversalWarp(Warping):
         cost = Cost(forward=seen + len(images) + tried, backward=seen)
         told = {t: min(max(near[t], _SURE), 1 - _SURE) for t in targets if t in near}
         findings = tuple(LabelFinding(t, (1 - told[t]) / told[t], self.steps, "last step") for t in told)
-        tells = not told or WARP.tells(told.values())
+        tells, wanted = not told or WARP.tells(told.values()), len({*targets})
+        notes = (
+            () if tells else (_FAR, *([_FAR_AWAY.format(len(near), wanted)] if whole and len(near) < wanted else ()))
+        )
         return norm_detection(
             str(spec_of(self)),
             model,
-            Found(findings, triggers, cost, () if tells else (_FAR,), missed=len({*targets}) - len(near)),
+            Found(findings, triggers, cost, notes, missed=0 if whole else wanted - len(near)),
             heldout=heldout,
             unit=_UNIT,
             traits={WARP.name: told},
@@ -145,10 +154,12 @@ class UniversalWarp(Warping):
         progress: Progress,
         memo: Memo,
         made_with: str,
-    ) -> tuple[dict[int, float], dict[int, Tensor]]:
-        """How near images come to each label, and the flows of the best few, from the memo or found now."""
+    ) -> tuple[dict[int, float], dict[int, Tensor], bool]:
+        """How near images come to each label, the flows of the best few, and whether time sufficed for all of it.
+
+        Of many labels a random part comes first; if most of these are out of reach, the rest is left.
+        """
         at_once, _ = images_at_once(model, self.memory * GIB / 2, least=self.images_per_step)
-        units = [targets[i : i + self.labels_at_once] for i in range(0, len(targets), self.labels_at_once)]
         near: dict[int, float] = {}
         flows: dict[int, Tensor] = {}
 
@@ -163,12 +174,19 @@ class UniversalWarp(Warping):
 
         named = f"warp towards {len(targets)} labels"
         with progress.stage(named, len(targets)) as stage, contextlib.suppress(OutOfTime):  # what was found counts
-            for unit, kept in unit_by_unit(units, memo, stage, search, made_with=made_with):
-                near.update(zip(unit, kept["near"].tolist(), strict=True))
-                flows.update(zip([unit[i] for i in kept["first"].tolist()], kept["flows"], strict=True))
-                best = sorted(flows, key=lambda label: (-near[label], label))[: self.finalists]
-                flows = {label: flows[label] for label in best}
-        return near, flows
+            first = 0
+            for part in _parts(targets, rng.child("some")):
+                if near and not WARP.tells(near.values()):
+                    stage.advance(len(part), "most labels are far")
+                    return near, flows, True
+                units = [part[i : i + self.labels_at_once] for i in range(0, len(part), self.labels_at_once)]
+                for unit, kept in unit_by_unit(units, memo, stage, search, made_with=made_with, first=first):
+                    near.update(zip(unit, kept["near"].tolist(), strict=True))
+                    flows.update(zip([unit[i] for i in kept["first"].tolist()], kept["flows"], strict=True))
+                    best = sorted(flows, key=lambda label: (-near[label], label))[: self.finalists]
+                    flows = {label: flows[label] for label in best}
+                first += len(units)
+        return near, flows, len(near) == len(targets)
 
     def _unit(
         self, model: Classifier, images: Images, unit: Sequence[int], rng: Rng, at_once: int, share: Share
@@ -182,3 +200,11 @@ class UniversalWarp(Warping):
         first = near.argsort(descending=True, stable=True)[: self.finalists]
         flows = search.warps.flows(search.warps.control[first])
         return {"near": near.cpu(), "first": first.cpu(), "flows": flows.cpu()}
+
+
+def _parts(targets: Sequence[int], rng: Rng) -> list[Sequence[int]]:
+    """The labels, in order; of many first some that are drawn, then the others."""
+    if len(targets) < _MANY:
+        return [targets]
+    drawn = set(torch.randperm(len(targets), generator=rng.torch())[:_SOME].tolist())
+    return [[t for i, t in enumerate(targets) if (i in drawn) is wanted] for wanted in (True, False)]

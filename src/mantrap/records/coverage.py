@@ -19,7 +19,8 @@ class FamilyRecord(Record):
 class CoverageRecord(Record):
     """What audits with the same detectors and the same rule found among models that were made to be found out.
 
-    ``of`` says what models these were, as the end of "measured on".
+    ``of`` says what models these were, as the end of "measured on". ``with_pairs`` are the families of which something
+    else is known where pairs of classes are scanned as well.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -28,3 +29,4 @@ class CoverageRecord(Record):
     detectors: tuple[str, ...]
     of: str
     families: tuple[FamilyRecord, ...]
+    with_pairs: tuple[FamilyRecord, ...] = ()

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mantrap.records import AuditRecord, CheckStatus, DetectionRecord, SuspectRecord, Verdict
 from mantrap.records.traits import TRAITS
-from mantrap.report.rows import trait_rows, traits_of
+from mantrap.report.rows import findings, trait_rows, traits_of
 from mantrap.report.words import (
     PROVISIONAL,
     VERDICT_WORDS,
@@ -82,9 +82,10 @@ def _parts(record: AuditRecord) -> list[RenderableType]:
     if record.provisional:
         parts += [Text(), _line(PROVISIONAL)]
     parts += _list("Reasons", record.reasons)
-    for suspect in record.suspects:
-        parts += _suspect(suspect)
-    parts += _shift(record) + _pair(record) + _together(record)
+    first = findings(record)
+    for kind in (*first, *(other for other in _KINDS if other not in first)):
+        parts += _KINDS[kind](record)
+    parts += _together(record)
     for detection in record.detections:
         parts += _norms(detection, {s.label for s in record.suspects}) + _traits(detection)
     warned = [f"{c.name}: {c.message}" for c in record.checks if c.status is not CheckStatus.PASSED]
@@ -106,6 +107,10 @@ def _list(title: str, items: tuple[str, ...] | list[str]) -> list[RenderableType
     for item in items:
         grid.add_row("  -", Text(scrub(item), overflow="fold"))
     return [Text(), Text(title, style="bold"), grid]
+
+
+def _labels(record: AuditRecord) -> list[RenderableType]:
+    return [part for suspect in record.suspects for part in _suspect(suspect)]
 
 
 def _suspect(suspect: SuspectRecord) -> list[RenderableType]:
@@ -156,6 +161,10 @@ def _pair(record: AuditRecord) -> list[RenderableType]:
         facts.append(f"{pair.size} does it to {share}")
     facts.append(f"found by {pair.detector}, of {pair.compared:,} pairs")
     return [Text(), Text(title, style="bold"), *(_line(fact, 2) for fact in facts)]
+
+
+_KINDS = {"labels": _labels, "shift": _shift, "pair": _pair}
+"""What shows each kind of finding."""
 
 
 def _coverage(record: AuditRecord) -> list[RenderableType]:

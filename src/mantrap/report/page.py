@@ -11,7 +11,7 @@ import jinja2
 from mantrap.records import AuditRecord, DetectionRecord, LabelRecord, NormStatistics
 from mantrap.records.traits import TRAITS
 from mantrap.report.chart import Chart, draw_norms
-from mantrap.report.rows import TraitRow, trait_rows, traits_of
+from mantrap.report.rows import TraitRow, findings, trait_rows, traits_of
 from mantrap.report.words import (
     PROVISIONAL,
     VERDICT_WORDS,
@@ -100,6 +100,7 @@ def _context(record: AuditRecord) -> dict[str, Any]:
         "suspected": {s.label for s in record.suspects},
         "verdict": record.verdict.value.lower().replace("_", "-"),
         "words": VERDICT_WORDS[record.verdict],
+        "findings": findings(record),
         "provisional": PROVISIONAL if record.provisional else None,
         "panels": _panels(record),
     }

@@ -1,8 +1,8 @@
-"""What a detector that searches no trigger measured, as a table: one row for each label."""
+"""In which order things stand: what was found, and what was measured of each label."""
 
 from dataclasses import dataclass
 
-from mantrap.records import DetectionRecord, TraitRecord
+from mantrap.records import AuditRecord, DetectionRecord, TraitRecord
 
 
 @dataclass(frozen=True)
@@ -31,3 +31,16 @@ def trait_rows(detection: DetectionRecord) -> tuple[TraitRow, ...]:
     traits = traits_of(detection)
     rows = (TraitRow(label, names[label], tuple(entries.get((label, t)) for t in traits)) for label in sorted(names))
     return tuple(sorted(rows, key=lambda row: (row.least, row.label)))
+
+
+def findings(record: AuditRecord) -> tuple[str, ...]:
+    """Kinds of suspects that there are, ``labels``, ``shift`` and ``pair``: what is rarest without a backdoor first."""
+    compared = record.comparison
+    chances: dict[str, float | None] = {}
+    if record.suspects:
+        chances["labels"] = min((s.chance for s in compared.standings), default=None) if compared else None
+    if record.shift is not None and record.shift.noticed:
+        chances["shift"] = compared.shift if compared else None
+    if record.pair is not None and record.pair.noticed:
+        chances["pair"] = record.pair.chance
+    return tuple(sorted(chances, key=lambda kind: -1.0 if (chance := chances[kind]) is None else chance))

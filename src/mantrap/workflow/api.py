@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from mantrap.core import SILENT, Classifier, Detector, ImageSet, Progress
 from mantrap.data import load
-from mantrap.detect import DEFAULT_DETECTORS, DETECTORS
+from mantrap.detect import DEFAULT_DETECTORS
 from mantrap.errors import DataError, UsageError
 from mantrap.models import Preprocessing, open_model, wrap
 from mantrap.records import AuditRecord
 from mantrap.workflow.audit import audit as run
-from mantrap.workflow.plan import Plan, Reference, Source
+from mantrap.workflow.plan import Plan, Reference, Source, who_looks
 from mantrap.workflow.references import reference_files
 
 
@@ -53,7 +53,7 @@ def audit(
         mean: Subtracted by the model's preprocessing, by channel, after pixels / 255.
         std: Divided by, by channel.
         pixel_range: What black and white are for the model before that; (0, 255) for raw values.
-        detectors: Specs, or detectors of your own.
+        detectors: Specs, or your own; where a budget has room, ``pair_scan`` joins the usual ones.
         references: Models of the same task and network that you trust, given as ``model`` is; each costs a scan.
         copy: Whether to retrain and measure a copy; where ``None``, if that does not take long.
         control: Whether to plant a patch in a copy, to be found for an all-clear; where ``None``, if it decides.
@@ -75,10 +75,10 @@ def audit(
     found = None if images is None else as_images(images, labels)
     declared = Preprocessing(mean=_floats(mean), std=_floats(std), pixel_range=pixel_range)
     classifier, source = _classifier(model, found, arch, num_classes, declared)
-    who = tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in detectors)
     trusted = _references(references, found, arch, num_classes, declared)
     how = _with_command(source.file_name, found, trusted, seed, copy=copy, control=control, budget=budget)
-    plan = Plan(detectors=who, references=trusted, workers=workers, seed=seed, **how)
+    who = who_looks(detectors, budget=budget)
+    plan = Plan(detectors=who.detectors, if_time=who.if_time, references=trusted, workers=workers, seed=seed, **how)
     return run(classifier, found, plan=plan, source=source, out=out, fresh=fresh, progress=progress)
 
 

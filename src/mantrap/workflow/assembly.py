@@ -1,9 +1,11 @@
 """Put the parts of an audit's record together."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from mantrap.core import Classifier, Detection, ImageSet
+from mantrap.detect import DETECTORS, PairScan
 from mantrap.detect.nulls import known_coverage
 from mantrap.records import (
     CheckStatus,
@@ -72,12 +74,26 @@ def detection_record(
     )
 
 
-def coverage_record(plan: Plan, rule: str, copied: Copied) -> CoverageRecord | None:
+def coverage_record(plan: Plan, rule: str, copied: Copied, detections: Sequence[Detection]) -> CoverageRecord | None:
     """What audits of such a plan found by this rule, beside copies where these count; ``None`` where nobody knows."""
     known = known_coverage()
-    same = known.rule == rule and sorted(known.detectors) == sorted(map(spelled, plan.detectors))
-    usual = plan.copy is None and copied.check.status is CheckStatus.PASSED
-    return known if same and usual and plan.labels is None and not plan.references else None
+    usual = plan.copy is None and plan.labels is None and not plan.references
+    whole = copied.check.status is CheckStatus.PASSED and not any(detection.missed for detection in detections)
+    if known.rule != rule or not usual or not whole:
+        return None
+    sets = ({*known.detectors}, {*known.detectors, spelled(PairScan())})
+    plans = [Plan(detectors=tuple(map(DETECTORS.create, some)), budget=plan.budget) for some in sets]
+    if set(plan.detectors) not in [set(one.detectors) for one in plans]:
+        return None
+    paired = any(detection.pairs is not None for detection in detections)
+    return with_pairs(known) if paired else dataclasses.replace(known, with_pairs=())
+
+
+def with_pairs(known: CoverageRecord) -> CoverageRecord:
+    """What is known of audits that scan pairs of classes as well."""
+    others = {entry.family: entry for entry in known.with_pairs}
+    families = tuple(others.get(entry.family, entry) for entry in known.families)
+    return dataclasses.replace(known, families=families, with_pairs=())
 
 
 def copy_record(model: Classifier, copied: Copied) -> CopyRecord | None:

@@ -35,7 +35,7 @@ from mantrap.workflow.headline import headline
 from mantrap.workflow.helping import Helpers, helped
 from mantrap.workflow.imageless import check_none, no_data, stand_ins, without_images
 from mantrap.workflow.ledger import Ledger
-from mantrap.workflow.looking import Looking, Seen
+from mantrap.workflow.looking import Looking
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.norms import judge_labels
 from mantrap.workflow.pairing import pair_of
@@ -43,6 +43,7 @@ from mantrap.workflow.parting import parted
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.references import check_references
 from mantrap.workflow.rundir import RunFolder
+from mantrap.workflow.seen import Seen
 from mantrap.workflow.stopwatch import Stopwatch
 from mantrap.workflow.verdict import (
     RULE,
@@ -177,7 +178,7 @@ class _Audit:
             comparison=assembly.comparison_record(self.model, compared, moved, paired),
             copy=assembly.copy_record(self.model, copied),
             control=control.record,
-            coverage=assembly.coverage_record(self.plan, RULE, copied),
+            coverage=assembly.coverage_record(self.plan, RULE, copied, detections),
             suspects=suspects,
             shift=None if shifted is None else self._shown(shift_record, heldout, shifted, moved),
             pair=None if paired is None else self._shown(pair_record, heldout, paired),

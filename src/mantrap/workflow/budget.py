@@ -69,6 +69,15 @@ class Budget:
         until = None if self._end is None else now + max(0.0, self._end - now) / pieces
         return Deadline(progress, until, clock=self._clock)
 
+    def part(self, progress: Progress, share: float) -> "Deadline":
+        """The observer of something that is done only if it fits into this share of what is left.
+
+        It stops the work as soon as that is seen not to suffice.
+        """
+        now = self._clock()
+        until = None if self._end is None else now + max(0.0, self._end - now) * share
+        return Deadline(progress, until, clock=self._clock, whole=True)
+
 
 class Deadline:
     """An observer that asks to stop when a time has come, and tells another one what it sees.
@@ -77,10 +86,13 @@ class Deadline:
         progress: Who else waits.
         until: When to stop, by the clock; ``None`` for never.
         clock: Says what time it is, in seconds.
+        whole: Whether half the work is worth nothing, so that it stops as soon as all of it will take too long.
     """
 
-    def __init__(self, progress: Progress, until: float | None, *, clock: Clock = time.monotonic) -> None:
-        self._progress, self._until, self._clock = progress, until, clock
+    def __init__(
+        self, progress: Progress, until: float | None, *, clock: Clock = time.monotonic, whole: bool = False
+    ) -> None:
+        self._progress, self._until, self._clock, self._whole = progress, until, clock, whole
         self._begun = clock()
         self.estimate: float | None = None
         """How long the work would have taken in seconds, where it was stopped."""
@@ -93,9 +105,13 @@ class Deadline:
 
     def _stopped(self, share: float) -> bool:
         now = self._clock()
-        if self._until is None or now < self._until:
+        if self._until is None:
             return False
-        self.estimate = (now - self._begun) / share if share > 0 else None
+        estimate = (now - self._begun) / share if share > 0 else None
+        hopeless = self._whole and share >= _TELLS and estimate is not None and self._begun + estimate > self._until
+        if now < self._until and not hopeless:
+            return False
+        self.estimate = estimate
         return True
 
 
@@ -117,3 +133,5 @@ class _Watched:
 
 _DONE = 1 - 1e-9
 """Share of a stage from which it is at its end, but for rounding."""
+_TELLS = 0.05
+"""Share of a stage from which it tells how long the whole takes."""

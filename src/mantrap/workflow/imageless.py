@@ -34,7 +34,7 @@ def without_images(plan: Plan) -> Plan:
             remedy="Give clean images, or name mm_bd or last_layer.",
         )
     left_out = tuple(d.name for d in plan.detectors if looks_at_images(d))
-    return dataclasses.replace(plan, detectors=kept, left_out=left_out)
+    return dataclasses.replace(plan, detectors=kept, if_time=(), left_out=left_out)
 
 
 def stand_ins(model: Classifier) -> ImageSet:

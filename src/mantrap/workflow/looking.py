@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mantrap.core import (
     FORGETFUL,
@@ -20,33 +19,20 @@ from mantrap.core import (
 )
 from mantrap.records import CheckRecord, CheckStatus, Verdict
 from mantrap.workflow import control, words
-from mantrap.workflow.budget import Budget
+from mantrap.workflow.budget import Budget, Deadline
 from mantrap.workflow.control import Control
 from mantrap.workflow.ledger import Ledger, SharedTimedMemo, TimedMemo
 from mantrap.workflow.pairing import comparable, without_pairs
 from mantrap.workflow.plan import Plan, spelled
 from mantrap.workflow.planting import plant
 from mantrap.workflow.references import Looked, check_of, measure
-from mantrap.workflow.retraining import Copied, measured_again, no_copy, retrain, unwanted
+from mantrap.workflow.retraining import Copied, measured_again, no_copy, not_worth_a_look, retrain, unwanted
 from mantrap.workflow.rundir import RunFolder
+from mantrap.workflow.seen import Seen, nothing
 from mantrap.workflow.stopwatch import Stopwatch
 
-
-@dataclass(frozen=True)
-class Seen:
-    """What detectors saw.
-
-    Args:
-        detections: What each says of the model.
-        looked: What the references look like.
-        copied: What came of a copy of the model.
-        checks: What the reader must know of references and copy.
-    """
-
-    detections: tuple[Detection, ...]
-    looked: tuple[Looked, ...]
-    copied: Copied
-    checks: tuple[CheckRecord, ...]
+_SHARE = 0.25
+"""Of the time that is left, for those who look if they need no more: what they found is measured in a copy as well."""
 
 
 class Looking:
@@ -77,6 +63,7 @@ class Looking:
         self.watch, self.ledger, self.progress = watch, ledger, progress
         self.budget = Budget(plan.budget, len(plan.detectors) + bool(plan.references))
         self._asked = len(set(plan.labels or range(model.num_classes)))
+        self._present = list(plan.detectors)
         self._rng = Rng(plan.seed)
         self.rng = self._rng.child("detect")
         self.missing = [*words.partial(plan.labels, model)]
@@ -90,12 +77,14 @@ class Looking:
             heldout: Other images, to measure on.
         """
         detections = self._at_the_model(scan, heldout)
+        further, left_out = self._in_time_left(scan, heldout)
+        detections += further
         looked = self._at_references(detections, scan, heldout) if self.plan.references else ()
         copied = self._at_a_copy(detections, scan, heldout)
         detections = tuple(one if comparable(one, copied.pairs) else without_pairs(one) for one in detections)
-        checks = [copied.check, *([check_of(looked)] if looked else [])]
-        self.missing += [check.message for check in checks[1:] if check.status is CheckStatus.WARNED]
-        return Seen(detections, looked, copied, tuple(checks))
+        of_references = [check_of(looked)] if looked else []
+        self.missing += [check.message for check in of_references if check.status is CheckStatus.WARNED]
+        return Seen(detections, looked, copied, (*left_out, copied.check, *of_references))
 
     def _at_the_model(self, scan: ImageSet, heldout: ImageSet) -> tuple[Detection, ...]:
         """What each detector says, in the order of the plan.
@@ -106,6 +95,23 @@ class Looking:
         order = self.plan.detectors if self.plan.budget is None else self.plan.detectors[::-1]
         found = {spelled(detector): self._detect(detector, scan, heldout) for detector in order}
         return tuple(found[spelled(detector)] for detector in self.plan.detectors)
+
+    def _in_time_left(self, scan: ImageSet, heldout: ImageSet) -> tuple[tuple[Detection, ...], tuple[CheckRecord, ...]]:
+        """What those say for whom time is left, and who was left out: that nobody asked for, so it bars nothing."""
+        found: list[Detection] = []
+        left_out: list[CheckRecord] = []
+        for detector in self.plan.if_time:
+            if why := not_worth_a_look(detector, self.model, scan, copy=self.plan.copy):
+                left_out.append(words.not_looking(detector.name, why))
+                continue
+            observer = self.budget.part(self.progress, _SHARE)
+            one = self._looked(detector, scan, heldout, observer)
+            if one.missed:
+                left_out.append(words.not_looking(detector.name, words.too_little_time(observer.estimate)))
+            else:
+                found.append(one)
+                self._present.append(detector)
+        return tuple(found), tuple(left_out)
 
     def _at_a_copy(self, detections: Sequence[Detection], scan: ImageSet, heldout: ImageSet) -> Copied:
         """What a copy of the model looks like that was retrained on clean images; without one, why there is none.
@@ -181,7 +187,7 @@ class Looking:
         weights = model.digest()
         return [
             (detector, self._memo(f"{spelled(detector)} {weights}")) if some else None
-            for detector, some in zip(self.plan.detectors, again, strict=True)
+            for detector, some in zip(self._present, again, strict=True)
         ]
 
     def _at_references(self, detections: Sequence[Detection], scan: ImageSet, heldout: ImageSet) -> tuple[Looked, ...]:
@@ -202,6 +208,12 @@ class Looking:
 
     def _detect(self, detector: Detector, scan: ImageSet, heldout: ImageSet) -> Detection:
         observer = self.budget.next(self.progress)
+        detection = self._looked(detector, scan, heldout, observer)
+        if detection.missed:
+            self.missing.append(words.out_of_time(detection, self._asked, observer.estimate))
+        return detection
+
+    def _looked(self, detector: Detector, scan: ImageSet, heldout: ImageSet, observer: Deadline) -> Detection:
         with self.watch.stage(detector.name):
             try:
                 detection = detector.detect(
@@ -216,8 +228,6 @@ class Looking:
             except OutOfTime:
                 detection = nothing(detector, self.model)
         self.ledger.add(detector.name, detection.cost)
-        if detection.missed:
-            self.missing.append(words.out_of_time(detection, self._asked, observer.estimate))
         return detection
 
     def help(self, scan: ImageSet, heldout: ImageSet) -> None:
@@ -238,13 +248,3 @@ class Looking:
         if self.plan.workers > 1 or self.helping:
             return SharedTimedMemo(self.folder.shared_memo(name, helping=self.helping), self.watch)
         return TimedMemo(self.folder.memo(name), self.watch)
-
-
-def nothing(detector: Detector, model: Classifier) -> Detection:
-    """What a detector says whose time was over before it had anything to say."""
-    return Detection(
-        detector=spelled(detector),
-        num_classes=model.num_classes,
-        blind_spots=("Everything that this detector looks for: its time was over too soon.",),
-        missed=model.num_classes,
-    )

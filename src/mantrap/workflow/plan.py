@@ -2,14 +2,15 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 
 from mantrap.core import Classifier, Detector, ImageSet, Rng, spec_of
+from mantrap.detect import DEFAULT_DETECTORS, DETECTORS, IF_TIME, PairScan
 from mantrap.errors import UsageError
 from mantrap.records import SCHEMA_VERSION
 from mantrap.records.files import sha256_of
@@ -62,6 +63,7 @@ class Plan:
 
     Args:
         detectors: Who looks, in this order.
+        if_time: Who looks as well, if a part of what the others leave of the budget suffices for all of it.
         labels: Which labels to scan, each once; all where ``None``.
         references: Models of the same task to compare with, measured by the same detectors on the same images.
         copy: Whether a copy of the model is retrained on the images and measured by the same detectors; where ``None``,
@@ -77,6 +79,7 @@ class Plan:
     """
 
     detectors: tuple[Detector, ...]
+    if_time: tuple[Detector, ...] = ()
     labels: tuple[int, ...] | None = None
     references: tuple[Reference, ...] = ()
     copy: bool | None = None
@@ -114,12 +117,38 @@ class Plan:
             "network": _behaviour(model),
             "versions": versions(),
             "detectors": [repr(d) for d in self.detectors],
+            "if_time": [repr(d) for d in self.if_time],
             "labels": None if self.labels is None else list(self.labels),
             "copy": self.copy,
             "control": self.control,
             "references": [reference.model.digest() for reference in self.references],
             "seed": self.seed,
         }
+
+
+class Who(NamedTuple):
+    """Who looks in any case, and who if there is time."""
+
+    detectors: tuple[Detector, ...]
+    if_time: tuple[Detector, ...]
+
+
+def who_looks(named: Sequence[Detector | str], *, budget: float | None, pairs: bool | None = None) -> Who:
+    """Detectors of a plan.
+
+    Args:
+        named: Specs, or detectors of one's own; none for the usual ones.
+        budget: Seconds that there are; ``None`` for as many as it takes.
+        pairs: Whether pairs of classes are scanned as well; where ``None``, beside the usual ones if there is time.
+    """
+    usual = not named or tuple(named) == DEFAULT_DETECTORS
+    first = (PairScan.name,) if pairs else ()
+    further = IF_TIME if usual and pairs is None and budget is not None else ()
+    return Who(_made((*first, *(named or DEFAULT_DETECTORS))), _made(further))
+
+
+def _made(named: Sequence[Detector | str]) -> tuple[Detector, ...]:
+    return tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in named)
 
 
 def spelled(detector: Detector) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from mantrap.core import Classifier, Cost, Detection, ImageSet, OutOfTime, Pair, Progress, Rng
+from mantrap.core import Classifier, Cost, Detection, Detector, ImageSet, OutOfTime, Pair, Progress, Rng
 from mantrap.errors import MantrapError
 from mantrap.ops.features import last_linear
 from mantrap.ops.intervals import wilson
@@ -103,8 +103,22 @@ def _told_again(detection: Detection) -> bool:
     return detection.pairs is not None or told_by_search(detection)
 
 
+def not_worth_a_look(detector: Detector, model: Classifier, scan: ImageSet, *, copy: bool | None) -> str:
+    """Why a detector would say nothing for want of a copy; empty where it may say something.
+
+    Args:
+        detector: Who would look.
+        model: The classifier in question.
+        scan: Images to retrain on.
+        copy: Whether somebody wants a copy.
+    """
+    if not getattr(detector, "needs_copy", False):
+        return ""
+    return "nobody wants the copy that it needs" if copy is False else _impossible(model, scan, asked=copy is True)
+
+
 def _impossible(model: Classifier, scan: ImageSet, *, asked: bool) -> str:
-    """Why none can be made, or would take too long; empty where one can."""
+    """Why no copy can be made, or would take too long; empty where one can."""
     if len(scan) < _FEWEST_IMAGES:
         return f"{_FEWEST_IMAGES} images are needed, and there are {len(scan)} to search with"
     if _last_layer(model) is None:

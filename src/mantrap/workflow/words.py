@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from mantrap.core import Classifier, Detection, ReversedPatch, ReversedTrigger, ReversedWarp
 from mantrap.detect.blind_spots import SHARED
+from mantrap.records import CheckRecord, CheckStatus
 from mantrap.workflow.budget import spoken
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared
 from mantrap.workflow.eyes import Part
@@ -186,6 +187,17 @@ def out_of_time(detection: Detection, labels: int, estimate: float | None) -> st
     far = f"looked at {reached:,} of {labels:,} labels" if reached else "came to no answer"
     more = "" if estimate is None else f"; all of it would take about {spoken(estimate)}"
     return f"{detection.detector} {far} in its share of the time{more}."
+
+
+def not_looking(name: str, why: str) -> CheckRecord:
+    """That somebody did not look for whom nobody had asked."""
+    return CheckRecord(name=name, status=CheckStatus.SKIPPED, message=f"{name} did not look: {why}.")
+
+
+def too_little_time(estimate: float | None) -> str:
+    """Why somebody did not look."""
+    more = "" if estimate is None else f", and it would take about {spoken(estimate)}"
+    return f"too little time was left{more}"
 
 
 def partial(labels: Sequence[int] | None, model: Classifier) -> tuple[str, ...]:

@@ -55,3 +55,27 @@ def test_without_other_detectors_it_comes_before_the_usual_ones(audit_sourced, t
     audit_sourced(tmp_path / "run", "--pairs", "--no-copy")
 
     assert asked == [PairScan.name, *DEFAULT_DETECTORS]
+
+
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [(["--budget", "1h"], PairScan.name), (["--budget", "1h", "--no-pairs"], None), ([], None)],
+    ids=["a budget", "a budget, but not wanted", "no budget"],
+)
+def test_with_the_usual_detectors_and_a_budget_it_comes_last(audit_sourced, tmp_path, monkeypatch, words, last):
+    asked = []
+    create = DETECTORS.create
+    monkeypatch.setattr(DETECTORS, "create", lambda spec: (asked.append(spec), create(headed.MARGINS))[1])
+    audit_sourced(tmp_path / "run", *words, "--no-copy")
+
+    assert asked == [*DEFAULT_DETECTORS, *([last] if last else [])]
+
+
+@pytest.mark.usefixtures("scans_quickly")
+def test_the_recorded_command_of_an_audit_in_a_budget_leaves_it_room_again(audit_sourced, tmp_path):
+    _, out, _ = audit_sourced(tmp_path / "run", "--budget", "1h", "--copy")
+    record = json.loads(out)
+
+    assert record["pair"] is not None
+    assert "--budget 1h" in record["reproduction"]["command"]
+    assert "--detector" not in record["reproduction"]["command"]

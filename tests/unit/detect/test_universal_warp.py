@@ -6,7 +6,6 @@ much again, and the second far more.
 """
 
 import dataclasses
-import math
 from functools import partial
 from pathlib import Path
 
@@ -24,21 +23,7 @@ from mantrap.workflow.rundir import FolderMemo
 from tests.bending import Bending
 from tests.hurried import StopsAfter
 from tests.scans import facts
-
-WIDE = Bending()
-LABELS = (1, 2, 3, 4)
-PLAIN = UniversalWarp(precision="float32")
-SHORT = UniversalWarp(steps=8, images_per_step=4, labels_at_once=2, precision="float32")
-
-
-def scan(settings=SHORT, *, bending=WIDE, labels=LABELS, **keywords):
-    given = {"heldout": bending.images(10, "heldout"), "rng": Rng(2)} | keywords
-    clean = given.pop("clean", None) or bending.images(30, "scan")
-    return settings.detect(bending.model(), clean, labels=labels, **given)
-
-
-def near(found):
-    return found.traits["warp"]
+from tests.warps import FAR_OFF, LABELS, PLAIN, SHORT, WIDE, Watched, near, scan
 
 
 @pytest.fixture(scope="module")
@@ -219,25 +204,6 @@ class TestCost:
         assert asked == ["auto", "float32"]
 
 
-class Watched:
-    """The searches that are made: of which labels, with how many images in a pass, and which find no memory."""
-
-    def __init__(self, monkeypatch, most=math.inf, error=None):
-        self.made, real = [], universal_warp.WarpSearch
-
-        def search(model, images, arms, warping, rng, *, at_once):
-            self.made.append(([arm.target for arm in arms], at_once))
-            one = real(model, images, arms, warping, rng, at_once=at_once)
-            if at_once > most:
-                one.advance = lambda: self.fail(error)
-            return one
-
-        monkeypatch.setattr(universal_warp, "WarpSearch", search)
-
-    def fail(self, error):
-        raise error
-
-
 class TestMemory:
     @pytest.mark.parametrize(
         "error",
@@ -376,9 +342,7 @@ def test_settings_out_of_range_are_refused(bad):
 
 
 def test_where_most_labels_are_out_of_reach_warps_are_a_blind_spot_and_a_note_says_why():
-    far_off = Bending(needs=((0.4, 0.0), (-9.0, 0.0), (0.0, 9.0), (0.0, -9.0)))
-
-    within, beyond = scan(), scan(bending=far_off)
+    within, beyond = scan(), scan(bending=FAR_OFF)
 
     assert [WARPING in found.blind_spots for found in (within, beyond)] == [False, True]
     assert not within.notes

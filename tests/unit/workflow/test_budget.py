@@ -1,5 +1,6 @@
 """An audit in a given time: how it is shared out, what is kept when it is over, and what is said of the rest."""
 
+import contextlib
 import dataclasses
 
 import pytest
@@ -12,6 +13,7 @@ from mantrap.workflow import looking
 from mantrap.workflow.audit import audit
 from mantrap.workflow.budget import Budget, Deadline, seconds_of, spoken
 from mantrap.workflow.plan import Plan, Reference, Source
+from mantrap.workflow.seen import nothing
 from tests import stage
 from tests.planted import Planted
 from tests.scans import scan
@@ -104,6 +106,33 @@ class TestShares:
             long.advance(3)
 
         assert deadline.estimate is None
+
+    def test_a_part_is_one_of_what_is_left(self):
+        clock = Clock()
+        budget = Budget(12, 3, clock=clock)
+        clock.now = 4.0
+
+        assert budget.part(SILENT, 0.25)._until == 6.0
+        assert Budget(None, 3, clock=clock).part(SILENT, 0.25)._until is None
+
+    @pytest.mark.parametrize(("slow", "stopped"), [(1.5, False), (2.5, True)])
+    def test_a_part_stops_as_soon_as_it_will_not_suffice(self, slow, stopped):
+        clock = Clock()
+        part = Budget(80, 1, clock=clock).part(SILENT, 0.25)
+        with contextlib.suppress(OutOfTime), part.stage("whole", 10) as whole:
+            clock.now = slow
+            whole.advance()
+
+        assert part.estimate == (pytest.approx(10 * slow) if stopped else None)
+
+    def test_a_first_moment_does_not_tell_how_long_a_part_takes(self):
+        clock = Clock()
+        part = Budget(80, 1, clock=clock).part(SILENT, 0.25)
+        with part.stage("whole", 1000) as whole:
+            clock.now = 10.0
+            whole.advance()
+
+        assert part.estimate is None
 
     def test_that_end_with_the_work_stop_nothing(self):
         clock = Clock()
@@ -221,7 +250,7 @@ def test_the_one_that_takes_longest_looks_last_and_is_named_first(monkeypatch):
 
     def note(self, detector, *_):
         asked.append(detector.name)
-        return dataclasses.replace(looking.nothing(detector, self.model), missed=0)
+        return dataclasses.replace(nothing(detector, self.model), missed=0)
 
     monkeypatch.setattr(looking.Looking, "_detect", note)
     record = run(Clock(), monkeypatch, detectors=names)

@@ -5,8 +5,9 @@ import math
 import pytest
 from torch import nn
 
-from mantrap.core import Detection
+from mantrap.core import Detection, Pairs
 from mantrap.detect import DEFAULT_DETECTORS, DETECTORS
+from mantrap.detect.nulls import known_coverage
 from mantrap.models import wrap
 from mantrap.records import CheckRecord, CheckStatus
 from mantrap.workflow import retraining
@@ -131,6 +132,41 @@ def test_a_copy_is_made_for_labels_that_are_no_finding_yet():
 )
 def test_a_record_says_what_audits_find_where_copies_are_made_as_usual(copy, status, known):
     usual = Plan(detectors=tuple(map(DETECTORS.create, DEFAULT_DETECTORS)), copy=copy)
-    found = coverage_record(usual, RULE, retraining.Copied(CheckRecord(name="copy", status=status, message="")))
+    found = coverage_record(usual, RULE, retraining.Copied(CheckRecord(name="copy", status=status, message="")), ())
 
     assert (found is not None) is known
+
+
+PASSED = retraining.Copied(CheckRecord(name="copy", status=CheckStatus.PASSED, message=""))
+
+
+def scanned(**found):
+    return Detection(detector="pair_scan()", num_classes=10, **found)
+
+
+@pytest.mark.parametrize("budget", [None, 60.0])
+@pytest.mark.parametrize("further", [(), ("pair_scan",)])
+def test_a_record_says_what_audits_find_whether_pairs_are_scanned_or_not(further, budget):
+    plan = Plan(detectors=tuple(map(DETECTORS.create, (*further, *DEFAULT_DETECTORS))), budget=budget)
+    alone, paired = (
+        coverage_record(plan, RULE, PASSED, (scanned(pairs=pairs),)) for pairs in (None, Pairs({(0, 1): 2.0}, {}))
+    )
+    known, others = known_coverage(), {entry.family: entry for entry in known_coverage().with_pairs}
+
+    assert set(others) == {"clean", "source_specific"}
+    assert alone.families == known.families
+    assert paired.families == tuple(others.get(entry.family, entry) for entry in known.families)
+    assert (alone.with_pairs, paired.with_pairs) == ((), ())
+
+
+@pytest.mark.parametrize("named", [DEFAULT_DETECTORS[:-1], (*DEFAULT_DETECTORS, "neural_cleanse_paper")])
+def test_of_other_detectors_nobody_knows_what_they_find(named):
+    plan = Plan(detectors=tuple(map(DETECTORS.create, named)))
+
+    assert coverage_record(plan, RULE, PASSED, ()) is None
+
+
+def test_of_audits_that_time_cut_short_nobody_knows_what_they_find():
+    plan = Plan(detectors=tuple(map(DETECTORS.create, DEFAULT_DETECTORS)), budget=60.0)
+
+    assert coverage_record(plan, RULE, PASSED, (scanned(missed=1),)) is None
