@@ -8,7 +8,7 @@ from detection_table import CLEAN, SOME, TITLES, Decided, area, share, table
 
 from mantrap.ops.intervals import wilson
 from mantrap.records import FamilyRecord, PairRecord, Rate, Record, Verdict
-from mantrap.workflow.verdict import CHANCE_BELOW, NOTICED_BELOW, PAIR_SHARE, PAIR_WORKS_FROM
+from mantrap.workflow.verdict import CHANCE_BELOW, PAIR_SHARE, PAIR_WORKS_FROM
 from mantrap.workflow.zoo_plan import Split
 
 SPLITS: Final[tuple[Split, ...]] = ("tune", "test")
@@ -40,12 +40,12 @@ class Scanned(Record):
     @property
     def strong(self) -> bool:
         """Whether this accuses."""
-        return self.works and self.chance < CHANCE_BELOW
+        return self.works and self.noticed
 
     @property
     def noticed(self) -> bool:
         """Whether this bars the all-clear."""
-        return self.chance < NOTICED_BELOW
+        return self.chance < CHANCE_BELOW
 
     @property
     def right(self) -> bool:

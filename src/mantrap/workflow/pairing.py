@@ -15,7 +15,7 @@ from mantrap.ops.pairs import PairStanding, pair_standings
 from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import predictions, predictions_under
 from mantrap.records import Rate
-from mantrap.workflow.verdict import CHANCE_BELOW, NOTICED_BELOW, PAIR_SHARE, PAIR_WORKS_FROM
+from mantrap.workflow.verdict import CHANCE_BELOW, PAIR_SHARE, PAIR_WORKS_FROM
 
 _SHARE, _AT_ONCE, _TESTED = 0.99, 32, 200
 
@@ -60,12 +60,12 @@ class Paired:
     @property
     def strong(self) -> bool:
         """Whether this is a finding."""
-        return self.works and self.chance < CHANCE_BELOW
+        return self.works and self.noticed
 
     @property
     def noticed(self) -> bool:
-        """Whether this bars the all-clear."""
-        return self.chance < NOTICED_BELOW
+        """Whether this bars the all-clear: as rare as a finding, whether or not its patch surely works."""
+        return self.chance < CHANCE_BELOW
 
 
 def pair_of(

@@ -24,7 +24,7 @@ from mantrap.workflow.headline import headline
 from mantrap.workflow.pairing import Paired, pair_of, without_pairs
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.retraining import measured_again, unwanted
-from mantrap.workflow.verdict import CHANCE_BELOW, NOTICED_BELOW, PAIR_SHARE, PAIR_WORKS_FROM, accuse, decide
+from mantrap.workflow.verdict import CHANCE_BELOW, PAIR_SHARE, PAIR_WORKS_FROM, accuse, decide
 from tests import headed, sourced, stage
 
 SOURCE, TARGET = sourced.SOURCE, sourced.TARGET
@@ -86,17 +86,15 @@ class TestPaired:
         ("alone", "hits", "strong", "noticed"),
         [
             (0.99 * CHANCE_BELOW * PAIR_SHARE, 7, True, True),
-            (1.01 * CHANCE_BELOW * PAIR_SHARE, 7, False, True),
+            (1.01 * CHANCE_BELOW * PAIR_SHARE, 7, False, False),
             (0.99 * CHANCE_BELOW * PAIR_SHARE, 6, False, True),
             (0.99 * CHANCE_BELOW * PAIR_SHARE, None, False, True),
-            (0.99 * NOTICED_BELOW * PAIR_SHARE, 8, False, True),
-            (1.01 * NOTICED_BELOW * PAIR_SHARE, 8, False, False),
         ],
     )
     def test_it_is_a_finding_where_it_is_rare_and_its_patch_works_and_noticed_where_it_is_rare(
         self, alone, hits, strong, noticed
     ):
-        assert (CHANCE_BELOW, NOTICED_BELOW, PAIR_SHARE, PAIR_WORKS_FROM) == (0.02, 0.1, 0.1, 0.5)
+        assert (CHANCE_BELOW, PAIR_SHARE, PAIR_WORKS_FROM) == (0.02, 0.1, 0.5)
         paired = paired_with(alone, None if hits is None else wilson(hits, 8))
 
         assert (paired.strong, paired.noticed) == (strong, noticed)
@@ -195,7 +193,7 @@ class TestVerdict:
             (paired_with(1e-4, wilson(4, 4)), True, Verdict.SUSPICIOUS),
             (paired_with(1e-4, wilson(4, 4)), False, Verdict.INCONCLUSIVE),
             (paired_with(1e-4, wilson(1, 4)), True, Verdict.INCONCLUSIVE),
-            (paired_with(0.006, wilson(4, 4)), True, Verdict.INCONCLUSIVE),
+            (paired_with(0.006, wilson(4, 4)), True, Verdict.NO_EVIDENCE),
             (paired_with(0.5, wilson(4, 4)), True, Verdict.NO_EVIDENCE),
             (None, True, Verdict.NO_EVIDENCE),
         ],
@@ -223,7 +221,7 @@ class TestVerdict:
 
     @pytest.mark.parametrize(("success", "share"), [(None, "no part"), (wilson(1, 4), "25 %")])
     def test_one_that_is_only_noticed_is_said_to_be_no_accusation(self, success, share):
-        paired = paired_with(0.004, success)
+        paired = paired_with(0.0014, success)
         said = words.reasons([], None, None, None, paired, sourced.model(), ())
 
         assert said[1] == f"Its patch works on {share} of such images: not surely on 50 %, as is needed."
