@@ -4,7 +4,7 @@ from mantrap.core.classifier import Classifier
 from mantrap.core.imageset import Batch, ImageSet
 from mantrap.core.memo import FORGETFUL, Elsewhere, Memo, SharedMemo
 from mantrap.core.progress import SILENT, OutOfTime, Progress, Stage
-from mantrap.core.protocols import Detector
+from mantrap.core.protocols import Detector, Repair
 from mantrap.core.registry import Registry, build, require, spec_of
 from mantrap.core.results import (
     Cost,
@@ -12,6 +12,7 @@ from mantrap.core.results import (
     LabelFinding,
     Pair,
     Pairs,
+    Repaired,
     ReversedPatch,
     ReversedPerturbation,
     ReversedTrigger,
@@ -41,6 +42,8 @@ __all__ = [
     "PixelSource",
     "Progress",
     "Registry",
+    "Repair",
+    "Repaired",
     "ReversedPatch",
     "ReversedPerturbation",
     "ReversedTrigger",

@@ -7,7 +7,7 @@ from mantrap.core.classifier import Classifier
 from mantrap.core.imageset import ImageSet
 from mantrap.core.memo import FORGETFUL, Memo
 from mantrap.core.progress import SILENT, Progress
-from mantrap.core.results import Detection
+from mantrap.core.results import Detection, Repaired, ReversedTrigger
 from mantrap.core.rng import Rng
 
 
@@ -45,4 +45,44 @@ class Detector(Protocol):
             rng: Source of randomness.
             progress: Observer of the work.
             memo: Keeps finished pieces, so that a killed scan goes on where it stopped.
+        """
+
+
+@runtime_checkable
+class Repair(Protocol):
+    """Takes a backdoor out of a model.
+
+    A repair is a frozen dataclass of hyperparameters. It gets clean images and triggers that somebody recovered, never
+    the attack or a detector; the model that comes in stays bitwise as it is; the same ``rng`` gives the same result.
+    """
+
+    name: ClassVar[str]
+    quick: ClassVar[str]
+    needs_triggers: ClassVar[bool]
+
+    @property
+    def control(self) -> "Repair":
+        """The same effort without what a trigger tells: what this repair has to beat."""
+
+    def repair(
+        self,
+        model: Classifier,
+        clean: ImageSet,
+        *,
+        triggers: Sequence[ReversedTrigger] = (),
+        rng: Rng,
+        progress: Progress = SILENT,
+    ) -> Repaired:
+        """A model without the backdoor, or with less of it.
+
+        Args:
+            model: The classifier in question.
+            clean: Clean images to repair with; where they have no labels, the model's own answers serve.
+            triggers: What was recovered, each with the label that it leads to.
+            rng: Source of randomness.
+            progress: Observer of the work.
+
+        Raises:
+            UsageError: It needs a trigger and there is none, or does not fit the model.
+            FailedError: The training diverged.
         """

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from jaxtyping import Float
 from torch import Tensor
 
+from mantrap.core.classifier import Classifier
 from mantrap.core.shapes import Mask, Pattern
 from mantrap.records import Rate
 
@@ -210,3 +211,22 @@ class Detection:
     def trigger_for(self, label: int) -> ReversedTrigger | None:
         """The trigger of a label, if one was found and kept."""
         return next((t for t in self.triggers if t.target == label), None)
+
+
+@dataclass(frozen=True, eq=False)
+class Repaired:
+    """A repair's answer.
+
+    Args:
+        model: The repaired classifier, in eval mode.
+        repair: Spec string of the repair.
+        images: Images that it learned from.
+        cost: What it cost.
+        notes: What the reader must know, in plain sentences.
+    """
+
+    model: Classifier
+    repair: str
+    images: int
+    cost: Cost = Cost()
+    notes: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """A trigger that a search recovered: on images, put elsewhere, and taken apart."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mantrap.core import ReversedPatch, ReversedPerturbation, ReversedTrigger, ReversedWarp, Rng
@@ -11,6 +12,8 @@ from mantrap.ops.warp import warp
 STRONGER = 2.0
 """How many times as strong a shuffled trigger is: what works by its mere amount shall not fail for want of it."""
 
+_COVERS = 3.0
+"""How many times as opaque what hides a patch is: recovered masks are fainter than what was planted."""
 _TURNS = ((-1,), (-2,), (-2, -1))
 
 
@@ -21,6 +24,22 @@ def put_on(images: Images, trigger: ReversedTrigger) -> Images:
     if isinstance(trigger, ReversedWarp):
         return warp(images, trigger.flow.to(images.device)[None])
     return (images + trigger.delta.to(images.device)).clamp(0, 1)
+
+
+def taken_off(images: Images, trigger: ReversedTrigger, filling: Float[Tensor, "c h w"]) -> Images:
+    """The images, [n, c, h, w] in [0, 1], as they would be about without the trigger, if they carried it.
+
+    Args:
+        images: Images that may carry it.
+        trigger: What may be on them.
+        filling: What is put where a patch covers an image, such as the mean of others.
+    """
+    if isinstance(trigger, ReversedPatch):
+        hidden = (_COVERS * trigger.mask).clamp(max=1).to(images.device)
+        return stamp(images, hidden, filling.to(images.device))
+    if isinstance(trigger, ReversedWarp):
+        return warp(images, -trigger.flow.to(images.device)[None])
+    return (images - trigger.delta.to(images.device)).clamp(0, 1)
 
 
 def elsewhere(trigger: ReversedTrigger) -> tuple[ReversedTrigger, ...]:

@@ -1,0 +1,9 @@
+"""Take a backdoor out of a model. Repairs see clean images and recovered triggers, never an attack."""
+
+from mantrap.core import Registry, Repair
+from mantrap.repair.fine_tuning import FineTuning
+from mantrap.repair.unlearning import Unlearning
+
+REPAIRS: Registry[Repair] = Registry("repair", [Unlearning, FineTuning])
+
+__all__ = ["REPAIRS", "FineTuning", "Unlearning"]

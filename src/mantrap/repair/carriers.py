@@ -1,0 +1,46 @@
+"""Images that carry a trigger already: whoever has to repair a model may have been given some of its poison."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger
+from mantrap.ops.recovered import taken_off
+from mantrap.ops.scores import fitting_batch, predictions, predictions_under
+
+
+def carriers(
+    model: Classifier, images: ImageSet, triggers: Sequence[ReversedTrigger]
+) -> tuple[Bool[Tensor, " n"], Cost]:
+    """Which images belong to the label of a trigger, and to another one once that trigger is taken off them.
+
+    Args:
+        model: The classifier that the triggers were recovered from.
+        images: With labels.
+        triggers: What they may carry.
+
+    Returns:
+        One claim for each image, and what that cost.
+    """
+    assert images.labels is not None
+    found = torch.zeros(len(images), dtype=torch.bool)
+    cost = Cost()
+    for trigger in triggers:
+        own = (images.labels == trigger.target).nonzero().flatten()
+        if not len(own):
+            continue
+        some, filling = images.subset(own.tolist()), _mean(images)
+        before = predictions(model, some)
+        after = predictions_under(model, some, lambda batch, t=trigger, f=filling: taken_off(batch, t, f))  # type: ignore[misc]
+        found[own[(before == trigger.target) & (after != trigger.target)]] = True
+        cost += Cost(forward=2 * len(some))
+    return found, cost
+
+
+def _mean(images: ImageSet) -> Tensor:
+    """The mean image, [c, h, w]."""
+    total = sum(batch.images.sum(0) for batch in images.batches(fitting_batch(images)))
+    assert isinstance(total, Tensor)
+    return total / len(images)
