@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
-from mantrap.errors import MissingDataError, UsageError
+from mantrap.errors import MissingDataError, RecordError, UsageError
+from mantrap.records import AuditRecord
 
 if TYPE_CHECKING:
     from mantrap.core import ImageSet
@@ -187,6 +188,23 @@ def existing(path: Path, what: str) -> Path:
     if not path.exists():
         raise MissingDataError(expected=f"{what} at {path}", got="nothing", remedy="Correct the path.")
     return path
+
+
+def read_record(path: Path) -> AuditRecord:
+    """The record of a finished audit.
+
+    Raises:
+        MissingDataError: There is none.
+        RecordError: It is broken.
+    """
+    try:
+        return AuditRecord.from_json(existing(path, "the record of a finished audit").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, MissingDataError):
+            raise
+        raise RecordError(
+            expected=f"a record in {path}", got=str(error), remedy="Give the audit.json of a run, or its folder."
+        ) from error
 
 
 def version_of(path: Path) -> tuple[int, int] | None:

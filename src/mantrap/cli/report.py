@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from mantrap.cli.options import existing
-from mantrap.errors import RecordError, UsageError
-from mantrap.records import AuditRecord
+from mantrap.cli.options import read_record
+from mantrap.errors import UsageError
 from mantrap.records.files import write_atomically
 from mantrap.report import RENDERERS
 
@@ -33,7 +32,7 @@ def report(
     output: Path
         File to write; stdout where not given.
     """
-    record = _read(_record_file(run))
+    record = read_record(run / "audit.json" if run.is_dir() else run)
     chosen = style or (_SUFFIXES.get(output.suffix) if output else "text")
     if chosen is None:
         raise UsageError(
@@ -45,16 +44,3 @@ def report(
     else:
         write_atomically(output, text.encode())
     return 0
-
-
-def _read(path: Path) -> AuditRecord:
-    try:
-        return AuditRecord.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(
-            expected=f"a record in {path}", got=str(error), remedy="Give the audit.json of a run, or its folder."
-        ) from error
-
-
-def _record_file(run: Path) -> Path:
-    return existing(run / "audit.json" if run.is_dir() else run, "the record of a finished audit")

@@ -19,6 +19,7 @@ from mantrap.records.audit import (
 )
 from mantrap.records.base import SCHEMA_VERSION, Record, json_schema
 from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
+from mantrap.records.cleansing import CleanseRecord, Outcome, ReactivationRecord, TriggerRecord
 from mantrap.records.comparison import ComparisonRecord, ControlRecord, CopyRecord, StandingRecord, TraitRecord
 from mantrap.records.coverage import CoverageRecord, FamilyRecord
 from mantrap.records.null import Null, Nulls, Scatter, ShiftScatter
@@ -41,6 +42,7 @@ __all__ = [
     "AuditRecord",
     "CheckRecord",
     "CheckStatus",
+    "CleanseRecord",
     "ComparisonRecord",
     "ControlRecord",
     "CopyRecord",
@@ -60,11 +62,13 @@ __all__ = [
     "NormStatistics",
     "Null",
     "Nulls",
+    "Outcome",
     "PairRecord",
     "PairStandingRecord",
     "Picture",
     "Prediction",
     "Rate",
+    "ReactivationRecord",
     "Record",
     "ReferenceRecord",
     "Reproduction",
@@ -78,6 +82,7 @@ __all__ = [
     "SuspectRecord",
     "TrainingRecord",
     "TraitRecord",
+    "TriggerRecord",
     "Verdict",
     "Volatile",
     "ZooManifest",

@@ -43,19 +43,18 @@ class Unlearning(Tuning):
     Use it where a trigger was recovered. Images of every class are stamped, those of the target as well, and none gets
     another label than its own, so that the trigger comes to mean nothing. Images that carry the trigger already, and
     the target as their label, would teach the opposite: those of the target that leave it once the trigger is taken off
-    them are left out. Of the way that the weights went as much is taken back as triggers allow, which costs accuracy
-    least.
+    them are left out. Steps are long: short ones hide a trigger, which then comes back with a few poisoned images.
 
     Args: those of :class:`~mantrap.repair.tuning.Tuning`, and:
         share: Part of the images of every update that carry a trigger; of several triggers each image gets one.
         strength: How many times as strong as recovered triggers are: those that were planted are larger.
         margin: How far the weights go beyond the point where no trigger works any more, as a part of what is left of
-            their way: 1 for all of it.
+            their way: 1 for all of it. Less costs less accuracy, and leaves more of what the model remembers.
         screen: Whether images that carry a trigger are looked for and left out.
 
     Reference: Wang et al., Neural Cleanse, IEEE S&P 2019, section VI.C: one epoch over 10 % of the training data, a
-    fifth of it stamped with the trigger as it is: ``unlearning(updates=0, share=0.2, strength=1, margin=1,
-    screen=False, schedule='constant')``. Deviations: the options named there, and which images are stamped is drawn
+    fifth of it stamped with the trigger as it is: ``unlearning(updates=0, optimizer='adam', schedule='constant',
+    share=0.2, strength=1, screen=False)``. Deviations: the options named there, and which images are stamped is drawn
     anew in every update.
     """
 
@@ -63,9 +62,11 @@ class Unlearning(Tuning):
     quick: ClassVar[str] = "unlearning(updates=4)"
     needs_triggers: ClassVar[bool] = True
 
+    updates: int = 400
+    optimizer: str = "adam(lr=0.003)"
     share: float = 0.5
     strength: float = 2.0
-    margin: float = 0.75
+    margin: float = 1.0
     screen: bool = True
 
     def __post_init__(self) -> None:

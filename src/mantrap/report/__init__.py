@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from mantrap.records import AuditRecord
+from mantrap.report.cleansed import render_cleanse_html, render_cleanse_text
 from mantrap.report.console import render_text
 from mantrap.report.page import render_fragment, render_html
 
@@ -13,4 +14,11 @@ RENDERERS: dict[str, Callable[[AuditRecord], str]] = {
 }
 """Every form of a report, by the name of its format."""
 
-__all__ = ["RENDERERS", "render_fragment", "render_html", "render_text"]
+__all__ = [
+    "RENDERERS",
+    "render_cleanse_html",
+    "render_cleanse_text",
+    "render_fragment",
+    "render_html",
+    "render_text",
+]

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from mantrap.records import AuditRecord, DetectionRecord, LabelRecord, NormStatistics
+from mantrap.records import AuditRecord, CleanseRecord, DetectionRecord, LabelRecord, NormStatistics
 from mantrap.records.traits import TRAITS
 from mantrap.report.chart import Chart, draw_norms
 from mantrap.report.rows import TraitRow, findings, trait_rows, traits_of
@@ -60,6 +60,12 @@ class Stage:
     wall_seconds: float | None
 
 
+def style_and_hash() -> tuple[str, str]:
+    """The style sheet of a page, and its digest for the Content-Security-Policy."""
+    style = template("report.css").render()
+    return style, base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+
 def render_html(record: AuditRecord) -> str:
     """The report as one static page.
 
@@ -72,10 +78,9 @@ def render_html(record: AuditRecord) -> str:
     Returns:
         HTML, the same for the same record.
     """
-    style = _template("report.css").render()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return _template("report.html").render(
-        **_context(record), style_hash=digest, stages=_stages(record), long_table=LONG_TABLE
+    _, digest = style_and_hash()
+    return template("report.html").render(
+        **_context(record), style_hash=digest, stages=stages_of(record), long_table=LONG_TABLE
     )
 
 
@@ -91,7 +96,7 @@ def render_fragment(record: AuditRecord) -> str:
     Returns:
         One ``<div>`` with its style sheet inside.
     """
-    return _template("fragment.html").render(**_context(record))
+    return template("fragment.html").render(**_context(record))
 
 
 def _context(record: AuditRecord) -> dict[str, Any]:
@@ -141,7 +146,8 @@ def _panel(detection: DetectionRecord, suspects: set[int]) -> Panel:
     )
 
 
-def _stages(record: AuditRecord) -> list[Stage]:
+def stages_of(record: AuditRecord | CleanseRecord) -> list[Stage]:
+    """What each stage took, in images and in seconds."""
     costs = {c.stage: c for c in record.cost}
     times = {t.stage: t for t in record.volatile.stages}
     return [
@@ -156,7 +162,8 @@ def _stages(record: AuditRecord) -> list[Stage]:
     ]
 
 
-def _template(name: str) -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A template of the reports."""
     return _environment().get_template(name)
 
 

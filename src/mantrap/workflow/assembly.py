@@ -54,6 +54,14 @@ def label_records(model: Classifier, detection: Detection, judged: Sequence[Judg
     )
 
 
+def most_labels(
+    model: Classifier, detections: Sequence[Detection], judged: Sequence[Sequence[Judged]]
+) -> tuple[LabelRecord, ...]:
+    """The labels of the detector that has most to say of them; the record of every detection holds its own."""
+    first = max(range(len(judged)), key=lambda i: (len(judged[i]), -i))
+    return label_records(model, detections[first], judged[first])
+
+
 def detection_record(
     model: Classifier, detection: Detection, judged: Sequence[Judged], compared: Compared | None = None
 ) -> DetectionRecord:

@@ -17,6 +17,7 @@ from mantrap.core import (
     Cost,
     ImageSet,
     Progress,
+    ReversedTrigger,
     Rng,
 )
 from mantrap.data import check_labels
@@ -34,11 +35,12 @@ from mantrap.workflow.evidence import marked, pair_record, shift_record, suspect
 from mantrap.workflow.headline import headline
 from mantrap.workflow.helping import Helpers, helped
 from mantrap.workflow.imageless import check_none, no_data, stand_ins, without_images
+from mantrap.workflow.kept_triggers import TRIGGERS_FILE, save_triggers
 from mantrap.workflow.ledger import Ledger
 from mantrap.workflow.looking import Looking
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.norms import judge_labels
-from mantrap.workflow.pairing import pair_of
+from mantrap.workflow.pairing import pair_of, patches_of
 from mantrap.workflow.parting import parted
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.references import check_references
@@ -110,13 +112,17 @@ def audit(
         folder: RunFolder | None = None
         if out is not None:
             folder = RunFolder(Path(out), plan.identity(source, model, images))
-            stack.enter_context(folder.claimed(fresh=fresh, outputs=(RECORD_FILE, REPORT_FILE)))
+            outputs = (RECORD_FILE, REPORT_FILE, TRIGGERS_FILE)
+            stack.enter_context(folder.claimed(fresh=fresh, outputs=outputs))
         shared, helpers = folder, None
         if plan.workers > 1:
             shared = folder or RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory())), {})
             helpers = stack.enter_context(helped(model, images, plan, source, shared.path))
-        record = _Audit(model, images, plan, source, shared, progress, helpers).run()
+        auditing = _Audit(model, images, plan, source, shared, progress, helpers)
+        record = auditing.run()
         if folder is not None:
+            if auditing.recovered:
+                save_triggers(folder.path / TRIGGERS_FILE, auditing.recovered, source.sha256)
             folder.write(RECORD_FILE, record.to_json())
     return record
 
@@ -139,6 +145,8 @@ class _Audit:
         self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self.watch = Stopwatch(None if folder is None else folder.work("seconds.json"))
         self.ledger = Ledger()
+        self.recovered: tuple[ReversedTrigger, ...] = ()
+        """Triggers of what was noticed, once it has run: of labels, and of a pair of classes."""
 
     def run(self) -> AuditRecord:
         rng, left_out = Rng(self.plan.seed), self.plan.left_out
@@ -164,9 +172,8 @@ class _Audit:
         barred = (*barred, *control.barring)
         verdict = judge(barred=barred)
         named = marked(detections, judged, noticed_labels(compared, accused))
+        self.recovered = (*(trigger for _, _, trigger in named), *patches_of(paired))
         suspects = self._shown(suspect_records, heldout, named, rng.child("evidence"), copied.model)
-        # The labels of the detector that has most to say of them; every detection holds its own.
-        first = max(range(len(judged)), key=lambda i: (len(judged[i]), -i))
         return AuditRecord(
             verdict=verdict,
             verdict_rule=RULE,
@@ -182,7 +189,7 @@ class _Audit:
             suspects=suspects,
             shift=None if shifted is None else self._shown(shift_record, heldout, shifted, moved),
             pair=None if paired is None else self._shown(pair_record, heldout, paired),
-            labels=assembly.label_records(self.model, detections[first], judged[first]),
+            labels=assembly.most_labels(self.model, detections, judged),
             detections=tuple(
                 assembly.detection_record(self.model, d, group, compared)
                 for d, group in zip(detections, judged, strict=True)

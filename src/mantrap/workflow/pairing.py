@@ -115,6 +115,11 @@ def pair_of(
     return Paired(standings, found.detector, stronger, *rates), cost
 
 
+def patches_of(paired: Paired | None) -> tuple[ReversedPatch, ...]:
+    """The patch of a pair of classes that is noticed, where there is one."""
+    return () if paired is None or not paired.noticed or paired.patch is None else (paired.patch,)
+
+
 def comparable(detection: Detection, copied: Mapping[Pair, float] | None) -> bool:
     """Whether pairs of classes that were scanned, if any, can be compared with those of a copy."""
     return detection.pairs is None or (copied is not None and bool(pair_standings(detection.pairs.norms, copied)))

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mantrap.report.chart import MOST_ROWS, ROWS_OF_MANY, draw_norms
-from mantrap.report.page import _template
+from mantrap.report.page import template
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def svg(chart):
     """The drawing as the templates make it, parsed as XML."""
-    return ET.fromstring(str(_template("chart.svg").module.chart_svg(chart)))  # noqa: S314
+    return ET.fromstring(str(template("chart.svg").module.chart_svg(chart)))  # noqa: S314
 
 
 def test_few_labels_get_a_row_each_smallest_first(suspicious):

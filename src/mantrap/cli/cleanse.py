@@ -1,0 +1,91 @@
+"""``mantrap cleanse``."""
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cyclopts import Parameter
+
+from mantrap.cli.options import Declared, Images, Running, command_line, existing, read_record
+from mantrap.cli.progress import watching
+from mantrap.records.files import write_atomically
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Mending:
+    """What to repair, how, and where to."""
+
+    out: Path
+    """File for the repaired weights, NAME.safetensors; its card, the record and a report go beside it."""
+    model: Path | None = None
+    """The model that was audited; where the audit found it if not given."""
+    repair: str = "unlearning"
+    """Spec of a repair."""
+    arch: str | None = None
+    """Architecture, where the record names none of ours: FILE.py:NAME of a file that you trust."""
+    fresh: bool = False
+    """Start over where the work of another repair lies."""
+    json: bool = False
+    """Print the record on stdout, and nothing else."""
+
+
+_DECLARED, _RUNNING = Declared(), Running()
+
+
+def cleanse(
+    run: Path, /, *, images: Images, mending: Mending, declared: Declared = _DECLARED, running: Running = _RUNNING
+) -> int:
+    """Repair a model that was audited, and prove the repair.
+
+    A file is called repaired only if nothing that was tried speaks against it.
+
+    Parameters
+    ----------
+    run: Path
+        Folder of the audit, with its record and the triggers that it recovered.
+    """
+    from mantrap.core import Spec  # noqa: PLC0415 - torch
+    from mantrap.models import ARCHITECTURES, Preprocessing, open_model  # noqa: PLC0415 - torch
+    from mantrap.repair import REPAIRS  # noqa: PLC0415 - torch
+    from mantrap.report import render_cleanse_html, render_cleanse_text  # noqa: PLC0415 - start-up
+    from mantrap.workflow import cleanse as cleansing  # noqa: PLC0415 - torch
+    from mantrap.workflow.kept_triggers import TRIGGERS_FILE, load_triggers  # noqa: PLC0415 - torch
+    from mantrap.workflow.plan import Source  # noqa: PLC0415 - torch
+    from mantrap.workflow.proving import Cleansing  # noqa: PLC0415 - torch
+
+    running.apply()
+    repair, audited = REPAIRS.create(mending.repair), read_record(run / "audit.json")
+    given = existing(mending.model or Path(audited.volatile.model_path), "the model that was audited")
+    ours = Spec.parse(audited.model.arch).name in ARCHITECTURES
+    found = images.load(split="test", seed=running.seed)
+    said, known = declared.preprocessing(), audited.model
+    opened = partial(
+        open_model,
+        arch=mending.arch or (audited.model.arch if ours else None),
+        images_shape=found.shape,
+        declared=Preprocessing(
+            mean=known.mean if said.mean is None else said.mean,
+            std=known.std if said.std is None else said.std,
+            pixel_range=known.pixel_range if said.pixel_range is None else said.pixel_range,
+        ),
+        device=running.device,
+    )
+    source = Source.of(given)
+    model = opened(given)
+    work = Cleansing(
+        model=model,
+        source=source,
+        images=found,
+        audited=audited,
+        triggers=load_triggers(run / TRIGGERS_FILE, model, source.sha256),
+        repair=repair,
+        reopened=opened,
+        command=command_line("cleanse", str(run), images, mending, declared),
+    )
+    record = cleansing.cleanse(work, mending.out, fresh=mending.fresh, progress=watching(quiet=running.quiet))
+    page = mending.out.with_suffix(cleansing.PAGE_SUFFIX)
+    write_atomically(page, render_cleanse_html(record).encode())
+    sys.stdout.write(record.to_json() if mending.json else f"{render_cleanse_text(record)}\nReport: {page}\n")
+    return 0 if record.outcome == "REPAIRED" else 1

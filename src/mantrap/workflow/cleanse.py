@@ -1,0 +1,56 @@
+"""Is the model repaired? Take the backdoor out, write the file, and prove that file, or say what speaks against it."""
+
+from pathlib import Path
+
+from mantrap.core import SILENT, Progress
+from mantrap.errors import RecordError
+from mantrap.records import CleanseRecord
+from mantrap.records.files import write_atomically
+from mantrap.workflow.outputs import finished
+from mantrap.workflow.proving import Cleansing, Proving
+from mantrap.workflow.train import check_work
+
+RECORD_SUFFIX, AUDIT_SUFFIX, PAGE_SUFFIX = ".cleanse.json", ".audit.json", ".cleanse.html"
+"""Of the files that lie beside the weights."""
+
+
+def cleanse(work: Cleansing, out: Path, *, fresh: bool = False, progress: Progress = SILENT) -> CleanseRecord:
+    """Repair a model, write it, and measure what was written.
+
+    ``NAME.safetensors`` and its card are the repaired model, ``NAME.cleanse.json`` is the record, ``NAME.audit.json``
+    that of an audit of the repaired file. The same work that is there already is left alone.
+
+    Args:
+        work: What to do, and with what.
+        out: Where the weights go, ``NAME.safetensors``.
+        fresh: Start over where another work of this kind lies.
+        progress: Observer of the work.
+
+    Returns:
+        The record. ``REPAIRED`` is said only if no known trigger works any more, the audit of the written file finds
+        nothing, and no trigger comes back faster than it would in a model that never had it.
+
+    Raises:
+        DataError: Labels outside the model's classes.
+        FailedError: The training diverged.
+        OutputError: The place cannot be written, or holds something else.
+        UsageError: There is no trigger and the repair needs one, too few images to part, or a name that does not end in
+            ``.safetensors``.
+    """
+    check_work(work.model, out, test=None)
+    before = _known(out)
+    origin = None if before is None else before.origin
+    if finished(out, origin, work.origin(), there=out.exists(), fresh=fresh) and before is not None:
+        return before
+    record, audited = Proving(work, out, progress).record()
+    write_atomically(out.with_suffix(AUDIT_SUFFIX), audited.to_json().encode())
+    write_atomically(out.with_suffix(RECORD_SUFFIX), record.to_json().encode())
+    return record
+
+
+def _known(out: Path) -> CleanseRecord | None:
+    """What lies at a place; ``None`` where there is no such record."""
+    try:
+        return CleanseRecord.from_json(out.with_suffix(RECORD_SUFFIX).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, RecordError):
+        return None

@@ -1,0 +1,229 @@
+"""A repair and what it has to stand: the file is opened again and measured, beside a control, and audited."""
+
+import datetime as dt
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from mantrap.core import Classifier, Cost, ImageSet, Progress, Repair, Repaired, ReversedTrigger, Rng, spec_of
+from mantrap.data import check_labels
+from mantrap.detect import DETECTORS
+from mantrap.errors import UsageError
+from mantrap.models import save_model
+from mantrap.ops.intervals import wilson
+from mantrap.ops.recovered import put_on
+from mantrap.ops.scores import accuracy_difference, predictions, source_classes, trigger_success
+from mantrap.records import (
+    AuditRecord,
+    CleanseRecord,
+    Difference,
+    Rate,
+    Reproduction,
+    TriggerRecord,
+    Volatile,
+)
+from mantrap.records.files import sha256_of
+from mantrap.workflow import assembly, proof
+from mantrap.workflow.audit import audit
+from mantrap.workflow.ledger import Ledger
+from mantrap.workflow.naming import by_name
+from mantrap.workflow.parting import parted
+from mantrap.workflow.pictures import pictures_of
+from mantrap.workflow.plan import Plan, Source
+from mantrap.workflow.reactivation import Reactivation, reactivate, reactivation_record
+from mantrap.workflow.stopwatch import Stopwatch
+from mantrap.workflow.versions import versions
+from mantrap.workflow.words import kind_of, label_name, size_of
+
+_KIND = "repaired model"
+_TRIED_AGAIN = 3
+"""Triggers whose coming back is tried, the first ones."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cleansing:
+    """What a repaired model is made from.
+
+    Args:
+        model: The classifier in question.
+        source: Its file.
+        images: Clean images; those that the audit measured on are kept apart again, to measure the repair on.
+        audited: The record of its audit.
+        triggers: What that recovered.
+        repair: What to do.
+        reopened: Opens a file of weights as the model was opened, to measure what was written.
+        command: How to run it again, for the record.
+    """
+
+    model: Classifier
+    source: Source
+    images: ImageSet
+    audited: AuditRecord
+    triggers: tuple[ReversedTrigger, ...]
+    repair: Repair
+    reopened: Callable[[Path], Classifier]
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.source.sha256 != self.audited.model.sha256:
+            raise UsageError(
+                expected=f"the model that was audited, sha256 {self.audited.model.sha256[:16]}...",
+                got=f"{self.source.file_name} with {self.source.sha256[:16]}...",
+                remedy="Give the file that was audited, or audit this one first.",
+            )
+
+    def origin(self) -> dict[str, str]:
+        """What tells this piece of work from another."""
+        return {
+            "kind": _KIND,
+            "model": self.source.sha256,
+            "repair": str(spec_of(self.repair)),
+            "images": self.images.digest(),
+            "seed": str(self.audited.reproduction.seed),
+            "detectors": " ".join(self.audited.reproduction.detectors),
+        }
+
+
+class Proving:
+    """A repair and its proof, stage by stage.
+
+    Args:
+        work: What to do, and with what.
+        out: Where the weights go.
+        progress: Observer of the work.
+    """
+
+    def __init__(self, work: Cleansing, out: Path, progress: Progress) -> None:
+        self.work, self.out, self.progress = work, out, progress
+        self.model, self.images = by_name(work.model, work.images)
+        if self.images.labelled:
+            check_labels(self.images, self.model.num_classes)
+        self.rng = Rng(work.audited.reproduction.seed)
+        self.learned, self.heldout = parted(self.images, self.rng)
+        self.watch, self.ledger = Stopwatch(), Ledger()
+        self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        self.sources = source_classes(self.model, self.heldout)
+
+    def record(self) -> tuple[CleanseRecord, AuditRecord]:
+        """All of it, and the record of the audit."""
+        work, control = self.work, self.work.repair.control
+        made, beside = self._repaired("repair", work.repair, work.triggers), self._repaired("control", control)
+        save_model(made.model, self.out, notes=(f"Repaired by mantrap: {made.repair}, from {work.source.file_name}.",))
+        fixed, _ = by_name(work.reopened(self.out), self.images)
+        audited = self._audited(fixed)
+        measured = proof.Measured(
+            triggers=tuple(map(self._named, work.triggers)),
+            before=self._works(self.model),
+            after=self._works(fixed),
+            control=self._works(beside.model),
+            again=self._tried_again(fixed),
+            accuracy=self._accuracy(fixed),
+            verdict=audited.verdict,
+        )
+        record = CleanseRecord(
+            outcome=proof.outcome(measured),
+            headline=proof.headline(measured),
+            reasons=proof.reasons(measured),
+            repair=made.repair,
+            control=str(spec_of(control)),
+            notes=made.notes,
+            triggers=tuple(self._trigger_record(n, measured) for n in range(len(work.triggers))),
+            accuracy=measured.accuracy,
+            control_accuracy=self._accuracy(beside.model),
+            agreement=self._agreement(fixed),
+            verdict=audited.verdict,
+            audit_headline=audited.headline,
+            model=assembly.model_record(self.model, file_name=work.source.file_name, sha256=work.source.sha256),
+            fixed=self.out.name,
+            fixed_sha256=sha256_of(self.out),
+            data=assembly.data_record(self.images, self.learned, self.heldout),
+            origin=work.origin(),
+            reproduction=Reproduction(
+                command=work.command,
+                seed=self.rng.seed,
+                detectors=audited.reproduction.detectors,
+                versions=versions(),
+            ),
+            cost=self.ledger.records(),
+            volatile=Volatile(
+                started=self.started,
+                model_path=work.source.path,
+                device=str(self.model.device),
+                threads=torch.get_num_threads(),
+                machine=f"{platform.system()} {platform.machine()}",
+                stages=self.watch.times(),
+            ),
+        )
+        return record, audited
+
+    def _named(self, trigger: ReversedTrigger) -> str:
+        """What a trigger is and where it leads."""
+        return f"{kind_of(trigger)} for {label_name(trigger.target, self.model.class_names[trigger.target])}"
+
+    def _repaired(self, stage: str, repair: Repair, triggers: tuple[ReversedTrigger, ...] = ()) -> Repaired:
+        rng = self.rng.child("repair")
+        with self.watch.stage(stage):
+            made = repair.repair(self.model, self.learned, triggers=triggers, rng=rng, progress=self.progress)
+        self.ledger.add(stage, made.cost)
+        return made
+
+    def _works(self, model: Classifier) -> tuple[Rate, ...]:
+        """How often each trigger works on held-out images."""
+        with self.watch.stage("measure"):
+            self.ledger.add("measure", Cost(forward=len(self.work.triggers) * len(self.heldout)))
+            return tuple(
+                trigger_success(
+                    model, self.heldout, partial(put_on, trigger=trigger), trigger.target, sources=self.sources
+                )
+                for trigger in self.work.triggers
+            )
+
+    def _tried_again(self, fixed: Classifier) -> tuple[Reactivation | None, ...]:
+        """Whether the first triggers come back; ``None`` for those of which it cannot be told."""
+        learned = self.learned
+        if not learned.labelled:
+            learned = learned.with_labels(predictions(self.model, learned))
+        found: list[Reactivation | None] = []
+        with self.watch.stage("reactivation"):
+            for trigger in self.work.triggers[:_TRIED_AGAIN]:
+                rng = self.rng.child("reactivation", target=trigger.target)
+                one = reactivate(fixed, self.model, learned, self.heldout, trigger, rng=rng, progress=self.progress)
+                self.ledger.add("reactivation", Cost() if one is None else one.cost)
+                found.append(one)
+        return tuple(found)
+
+    def _audited(self, fixed: Classifier) -> AuditRecord:
+        """The audit of the file that was written, as the one before."""
+        before = self.work.audited.reproduction
+        plan = Plan(detectors=tuple(map(DETECTORS.create, before.detectors)), seed=before.seed)
+        with self.watch.stage("audit"):
+            record = audit(fixed, self.images, plan=plan, source=Source.of(self.out), progress=self.progress)
+        for stage in record.cost:
+            self.ledger.add("audit", Cost(stage.forward, stage.backward))
+        return record
+
+    def _accuracy(self, model: Classifier) -> Difference | None:
+        return accuracy_difference(model, self.model, self.heldout) if self.heldout.labelled else None
+
+    def _agreement(self, fixed: Classifier) -> Rate:
+        same = predictions(fixed, self.heldout) == predictions(self.model, self.heldout)
+        return wilson(int(same.sum()), len(self.heldout))
+
+    def _trigger_record(self, number: int, measured: proof.Measured) -> TriggerRecord:
+        trigger = self.work.triggers[number]
+        again = measured.again[number] if number < len(measured.again) else None
+        return TriggerRecord(
+            label=trigger.target,
+            class_name=self.model.class_names[trigger.target],
+            kind=kind_of(trigger),
+            size=size_of(trigger),
+            picture=pictures_of(trigger, f"label {trigger.target}")["trigger"],
+            before=measured.before[number],
+            after=measured.after[number],
+            control=measured.control[number],
+            reactivation=None if again is None else reactivation_record(again),
+        )
