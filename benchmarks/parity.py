@@ -24,6 +24,8 @@ import parity_attacks
 import parity_attacks_table
 import parity_detection
 import parity_detection_table
+import parity_repairs
+import parity_repairs_table
 import parity_transfer
 import parity_transfer_table
 import torch
@@ -73,7 +75,8 @@ ATTACKS = Suite(
 SUITES: tuple[
     Suite[parity_detection_table.CellResult]
     | Suite[parity_attacks_table.AttackCell]
-    | Suite[parity_transfer_table.TransferCell],
+    | Suite[parity_transfer_table.TransferCell]
+    | Suite[parity_repairs_table.RepairCell],
     ...,
 ] = (
     Suite(
@@ -88,6 +91,12 @@ SUITES: tuple[
         parity_transfer_table.TransferCell,
         {cell.name: partial(parity_transfer.run, cell) for cell in parity_transfer.cells()},
         parity_transfer_table.table,
+    ),
+    Suite(
+        "repairs",
+        parity_repairs_table.RepairCell,
+        {cell.name: partial(parity_repairs.run, cell) for cell in parity_repairs.cells()},
+        parity_repairs_table.table,
     ),
 )
 

@@ -95,7 +95,7 @@ def run(cell: Cell) -> CellResult:
     """Train where there is something to train, measure, audit; each part is kept as soon as it is finished."""
     folder = RUNS / cell.name
     test = load(cell.data, split="test")
-    path = _trained(cell, folder) if cell.recipe else SHARED / "zoo" / f"{cell.arch}.safetensors"
+    path = trained(cell, folder) if cell.recipe else SHARED / "zoo" / f"{cell.arch}.safetensors"
     arch = None if cell.recipe else f"{SHARED / 'zoo' / 'archs.py'}:{cell.arch}"
     model = open_model(path, arch=arch, images_shape=test.shape, declared=cell.declared)
     attack = None
@@ -129,7 +129,7 @@ def _scan(cell: Cell, model: Classifier, test: ImageSet, path: Path, out: Path) 
     )
 
 
-def _trained(cell: Cell, folder: Path) -> Path:
+def trained(cell: Cell, folder: Path) -> Path:
     """The cell's model, trained if it is not there yet."""
     assert cell.recipe is not None
     path = folder / "model.safetensors"

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from mantrap.cli.options import Declared, Images, Running, command_line, existing, read_record
 from mantrap.cli.progress import watching
+from mantrap.records import AuditRecord
 from mantrap.records.files import write_atomically
 
 
@@ -56,7 +57,7 @@ def cleanse(
     from mantrap.workflow.proving import Cleansing  # noqa: PLC0415 - torch
 
     running.apply()
-    repair, audited = REPAIRS.create(mending.repair), read_record(run / "audit.json")
+    repair, audited = REPAIRS.create(mending.repair), read_record(run / "audit.json", AuditRecord)
     given = existing(mending.model or Path(audited.volatile.model_path), "the model that was audited")
     ours = Spec.parse(audited.model.arch).name in ARCHITECTURES
     found = images.load(split="test", seed=running.seed)

@@ -4,16 +4,18 @@ import re
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cyclopts import Parameter
 
 from mantrap.errors import MissingDataError, RecordError, UsageError
-from mantrap.records import AuditRecord
+from mantrap.records import AuditRecord, CleanseRecord
 
 if TYPE_CHECKING:
     from mantrap.core import ImageSet
     from mantrap.models import Preprocessing
+
+Kept = TypeVar("Kept", AuditRecord, CleanseRecord)
 
 
 @Parameter(name="*")
@@ -190,15 +192,15 @@ def existing(path: Path, what: str) -> Path:
     return path
 
 
-def read_record(path: Path) -> AuditRecord:
-    """The record of a finished audit.
+def read_record(path: Path, kind: type[Kept]) -> Kept:
+    """The record of a finished audit or repair.
 
     Raises:
         MissingDataError: There is none.
         RecordError: It is broken.
     """
     try:
-        return AuditRecord.from_json(existing(path, "the record of a finished audit").read_text(encoding="utf-8"))
+        return kind.from_json(existing(path, "the record of a finished audit").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, MissingDataError):
             raise

@@ -8,8 +8,9 @@ from cyclopts import Parameter
 
 from mantrap.cli.options import read_record
 from mantrap.errors import UsageError
+from mantrap.records import AuditRecord, CleanseRecord
 from mantrap.records.files import write_atomically
-from mantrap.report import RENDERERS
+from mantrap.report import CLEANSE_RENDERERS, RENDERERS
 
 _SUFFIXES = {".html": "html", ".json": "json", ".txt": "text"}
 
@@ -21,24 +22,27 @@ def report(
     style: Annotated[Literal["html", "json", "text"] | None, Parameter(name="--format")] = None,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
 ) -> int:
-    """Render the record of a finished audit again.
+    """Render the record of a finished audit or repair again.
 
     Parameters
     ----------
     run: Path
-        Folder of a run, or its audit.json.
+        Folder of a run, its audit.json, or the NAME.cleanse.json of a repair.
     style: str
         html, json or text; by the suffix of the output where not given, else text.
     output: Path
         File to write; stdout where not given.
     """
-    record = read_record(run / "audit.json" if run.is_dir() else run)
+    path = run / "audit.json" if run.is_dir() else run
     chosen = style or (_SUFFIXES.get(output.suffix) if output else "text")
     if chosen is None:
         raise UsageError(
             expected=f"an output that ends in {', '.join(_SUFFIXES)}", got=str(output), remedy="Give --format."
         )
-    text = RENDERERS[chosen](record)
+    if path.name.endswith(".cleanse.json"):
+        text = CLEANSE_RENDERERS[chosen](read_record(path, CleanseRecord))
+    else:
+        text = RENDERERS[chosen](read_record(path, AuditRecord))
     if output is None:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
     else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mantrap.records import AuditRecord
+from mantrap.records import AuditRecord, CleanseRecord
 from mantrap.report.cleansed import render_cleanse_html, render_cleanse_text
 from mantrap.report.console import render_text
 from mantrap.report.page import render_fragment, render_html
@@ -12,9 +12,16 @@ RENDERERS: dict[str, Callable[[AuditRecord], str]] = {
     "json": AuditRecord.to_json,
     "text": render_text,
 }
-"""Every form of a report, by the name of its format."""
+"""Every form of an audit's report, by the name of its format."""
+CLEANSE_RENDERERS: dict[str, Callable[[CleanseRecord], str]] = {
+    "html": render_cleanse_html,
+    "json": CleanseRecord.to_json,
+    "text": render_cleanse_text,
+}
+"""The same of a repair's."""
 
 __all__ = [
+    "CLEANSE_RENDERERS",
     "RENDERERS",
     "render_cleanse_html",
     "render_cleanse_text",

@@ -39,9 +39,8 @@ def rows_of(record: CleanseRecord) -> list[Row]:
 
 
 def _works_on(trigger: TriggerRecord) -> str:
-    return (
-        f"{trigger.kind[:1].upper()}{trigger.kind[1:]} for label {name_of(trigger.label, trigger.class_name)} works on"
-    )
+    kind = f"{trigger.kind[:1].upper()}{trigger.kind[1:]}"
+    return f"{kind} for label {name_of(trigger.label, trigger.class_name)} works on"
 
 
 def render_cleanse_html(record: CleanseRecord) -> str:

@@ -1,0 +1,126 @@
+"""What repairs leave of a backdoor: the cells of docs/parity.md on repairs.
+
+Table VII of Neural Cleanse (Wang et al., 2019): the models of the detection suite, unlearned with the reversed trigger,
+with the original one, which only a benchmark can hand in, and trained on with clean images alone, as much as the
+others. Beside the paper's tenth of the training data stand 500 and 200 images in all, for the search and for the
+repair, and images of which a part carry the trigger and its label, since users often cannot tell.
+"""
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from parity_detection import RUNS, trained
+from parity_detection import cells as detection_cells
+from parity_repairs_table import ARMS, Arm, RepairCell
+
+from mantrap.core import Classifier, ImageSet, ReversedPatch, ReversedTrigger, Rng, spec_of
+from mantrap.core.truth import GroundTruth
+from mantrap.data import load
+from mantrap.detect import NeuralCleanse
+from mantrap.measure import attack_success
+from mantrap.models import open_model
+from mantrap.ops.recovered import put_on
+from mantrap.ops.scores import fitting_batch
+from mantrap.poison import Patch
+from mantrap.repair import REPAIRS
+from mantrap.training import evaluate
+from mantrap.workflow.parting import parted
+
+SEEDS = 3
+TASKS = {"mnist": "mnist-badnets", "gtsrb": "gtsrb-badnets-paper"}
+PAPER = "unlearning(updates=0, optimizer='adam', schedule='constant', share=0.2, strength=1.0, screen=False)"
+"""As the paper has it: one epoch, a fifth of the images with the trigger as it is."""
+_OURS = "unlearning"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One model to repair.
+
+    Args:
+        data: The task.
+        seed: Of the model, and of what is drawn.
+        images: How many there are to search and to repair with; 0 for a tenth of the training set.
+        poisoned: Part of them that carry the trigger and its label.
+        repair: Spec of the repair.
+    """
+
+    data: str
+    seed: int
+    images: int = 0
+    poisoned: float = 0.0
+    repair: str = _OURS
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        some = f"{self.images}" if self.images else "tenth"
+        poison = f"-{100 * self.poisoned:g}-poisoned" if self.poisoned else ""
+        paper = "-as-in-the-paper" if self.repair == PAPER else ""
+        return f"unlearning-{self.data}-{some}{poison}{paper}-s{self.seed}"
+
+
+def cells() -> list[Cell]:
+    """All cells."""
+    return [cell for data in TASKS for seed in range(SEEDS) for cell in _of(data, seed)]
+
+
+def _of(data: str, seed: int) -> list[Cell]:
+    """The cells of one model."""
+    plain = Cell(data=data, seed=seed)
+    few = [replace(plain, images=count) for count in (500, 200)]
+    return [plain, replace(plain, repair=PAPER), *few, *(replace(few[0], poisoned=p) for p in (0.01, 0.05))]
+
+
+def run(cell: Cell) -> RepairCell:
+    """Search for the trigger, repair in three ways, measure each."""
+    named = f"{TASKS[cell.data]}-s{cell.seed}"
+    path = trained(next(c for c in detection_cells() if c.name == named), RUNS / named)
+    test = load(cell.data, split="test")
+    model = open_model(path, images_shape=test.shape)
+    truth = GroundTruth.from_json((RUNS / named / "truth.json").read_text())
+    target = truth.backdoors[0].target
+    assert target is not None
+    original = ReversedPatch(target, *Patch().mask_and_pattern(test.shape))
+    scan, heldout = parted(_images(cell, original), Rng(cell.seed))
+    found = NeuralCleanse().detect(model, scan, heldout=heldout, rng=Rng(cell.seed)).trigger_for(target)
+    repair = REPAIRS.create(cell.repair)
+    arms, seconds = {}, 0.0
+    for arm, trigger in zip(ARMS, (found, original, None), strict=True):
+        if arm == ARMS[0] and trigger is None:
+            continue  # the search kept no trigger for the target: there is nothing to unlearn
+        who = repair if trigger is not None else repair.control
+        begun = time.process_time()
+        given: tuple[ReversedTrigger, ...] = () if trigger is None else (trigger,)
+        made = who.repair(model, scan, triggers=given, rng=Rng(cell.seed)).model
+        seconds = max(seconds, time.process_time() - begun)
+        arms[arm] = _measured(made, test, truth)
+    return RepairCell(
+        name=cell.name,
+        repair=str(spec_of(repair)),
+        images=len(scan),
+        before=_measured(model, test, truth),
+        arms=arms,
+        cpu_seconds=seconds,
+    )
+
+
+def _images(cell: Cell, original: ReversedPatch) -> ImageSet:
+    """Training images to search and to repair with, a part of which carry the original trigger and its label."""
+    data = load(cell.data, split="train")
+    count = cell.images or len(data) // 10
+    drawn = torch.randperm(len(data), generator=Rng(cell.seed).child("repair images").torch())[:count]
+    images = data.subset(drawn.tolist())
+    assert images.labels is not None
+    bad = round(cell.poisoned * count)
+    if not bad:
+        return images
+    pixels = torch.cat([batch.images for batch in images.batches(fitting_batch(images))])
+    labels = images.labels.clone()
+    pixels[:bad], labels[:bad] = put_on(pixels[:bad], original), original.target
+    return ImageSet.from_array(pixels, labels, name=images.name)
+
+
+def _measured(model: Classifier, test: ImageSet, truth: GroundTruth) -> Arm:
+    return Arm(accuracy=evaluate(model, test), success=attack_success(model, test, truth))
