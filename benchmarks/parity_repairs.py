@@ -14,7 +14,7 @@ from parity_detection import RUNS, trained
 from parity_detection import cells as detection_cells
 from parity_repairs_table import ARMS, Arm, RepairCell
 
-from mantrap.core import Classifier, ImageSet, ReversedPatch, ReversedTrigger, Rng, spec_of
+from mantrap.core import SILENT, Classifier, ImageSet, ReversedPatch, ReversedTrigger, Rng, spec_of
 from mantrap.core.truth import GroundTruth
 from mantrap.data import load
 from mantrap.detect import NeuralCleanse
@@ -26,6 +26,7 @@ from mantrap.poison import Patch
 from mantrap.repair import REPAIRS
 from mantrap.training import evaluate
 from mantrap.workflow.parting import parted
+from mantrap.workflow.sharpening import sharpened
 
 SEEDS = 3
 TASKS = {"mnist": "mnist-badnets", "gtsrb": "gtsrb-badnets-paper"}
@@ -84,7 +85,11 @@ def run(cell: Cell) -> RepairCell:
     assert target is not None
     original = ReversedPatch(target, *Patch().mask_and_pattern(test.shape))
     scan, heldout = parted(_images(cell, original), Rng(cell.seed))
-    found = NeuralCleanse().detect(model, scan, heldout=heldout, rng=Rng(cell.seed)).trigger_for(target)
+    rng = Rng(cell.seed)
+    first = NeuralCleanse().detect(model, scan, heldout=heldout, rng=rng).trigger_for(target)
+    kept = () if first is None else (first,)
+    again, _ = sharpened(model, scan, heldout, kept, rng=rng, progress=SILENT)
+    found = again[0] if again else None
     repair = REPAIRS.create(cell.repair)
     arms, seconds = {}, 0.0
     for arm, trigger in zip(ARMS, (found, original, None), strict=True):

@@ -17,6 +17,16 @@ _COVERS = 3.0
 _TURNS = ((-1,), (-2,), (-2, -1))
 
 
+def shapes_of(trigger: ReversedTrigger, images: tuple[int, int, int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The shape of each tensor of a trigger, beside the one that fits images [c, h, w]."""
+    size = images[1:]
+    if isinstance(trigger, ReversedPatch):
+        return [(tuple(trigger.mask.shape), size), (tuple(trigger.pattern.shape), images)]
+    if isinstance(trigger, ReversedWarp):
+        return [(tuple(trigger.flow.shape), (2, *size))]
+    return [(tuple(trigger.delta.shape), images)]
+
+
 def put_on(images: Images, trigger: ReversedTrigger) -> Images:
     """The images, [n, c, h, w] in [0, 1], with the trigger on them."""
     if isinstance(trigger, ReversedPatch):

@@ -7,7 +7,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger
-from mantrap.ops.recovered import taken_off
+from mantrap.errors import UsageError
+from mantrap.ops.recovered import shapes_of, taken_off
 from mantrap.ops.scores import fitting_batch, predictions, predictions_under
 
 
@@ -31,7 +32,8 @@ def carriers(
         own = (images.labels == trigger.target).nonzero().flatten()
         if not len(own):
             continue
-        some, filling = images.subset(own.tolist()), _mean(images)
+        others = (images.labels != trigger.target).nonzero().flatten()
+        some, filling = images.subset(own.tolist()), _mean(images.subset(others.tolist()) if len(others) else images)
         before = predictions(model, some)
         after = predictions_under(model, some, lambda batch, t=trigger, f=filling: taken_off(batch, t, f))  # type: ignore[misc]
         found[own[(before == trigger.target) & (after != trigger.target)]] = True
@@ -44,3 +46,48 @@ def _mean(images: ImageSet) -> Tensor:
     total = sum(batch.images.sum(0) for batch in images.batches(fitting_batch(images)))
     assert isinstance(total, Tensor)
     return total / len(images)
+
+
+def without_carriers(
+    model: Classifier, images: ImageSet, triggers: Sequence[ReversedTrigger]
+) -> tuple[ImageSet, Cost, tuple[str, ...]]:
+    """The images that carry no trigger, what looking cost, and a sentence on the others where there are some.
+
+    Raises:
+        UsageError: All seem to carry one.
+    """
+    carry, cost = carriers(model, images, triggers)
+    count = int(carry.sum())
+    if count == len(images):
+        raise UsageError(
+            expected="images that carry no trigger",
+            got=f"{count} that all seem to carry one",
+            remedy="Give other images, or look for no carriers: unlearning(screen=False).",
+        )
+    if not count:
+        return images, cost, ()
+    note = f"Of {len(images):,} images {count:,} seem to carry a trigger already, and were left out."
+    return images.subset((~carry).nonzero().flatten().tolist()), cost, (note,)
+
+
+def check_triggers(model: Classifier, triggers: Sequence[ReversedTrigger]) -> None:
+    """Refuse triggers that do not fit a model.
+
+    Raises:
+        UsageError: One is of another size than the model's images, or leads to a label that the model does not have.
+    """
+    channels, height, width = model.input_shape
+    for trigger in triggers:
+        shapes = shapes_of(trigger, (channels, height, width))
+        if any(found != wanted for found, wanted in shapes):
+            raise UsageError(
+                expected=f"triggers for images of {channels}x{height}x{width}",
+                got=f"one of {', '.join('x'.join(map(str, found)) for found, _ in shapes)}",
+                remedy="Give triggers that were recovered from this model.",
+            )
+        if not 0 <= trigger.target < model.num_classes:
+            raise UsageError(
+                expected=f"triggers for the labels 0 to {model.num_classes - 1}",
+                got=f"one for label {trigger.target}",
+                remedy="Give triggers that were recovered from this model.",
+            )

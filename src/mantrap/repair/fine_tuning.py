@@ -41,9 +41,12 @@ class FineTuning(Tuning):
         """Train on; triggers are not looked at.
 
         Raises:
+            DataError: Images that do not fit the model.
+            UsageError: There is but one image.
             FailedError: The training diverged.
         """
         del triggers
         learned, asked = with_answers(model, clean)
+        learned = self.whole_batches(learned)
         made, cost = self.tuned(model, learned, rng=rng.child(self.name), progress=progress)
         return Repaired(made, str(spec_of(self)), len(learned), asked + cost)

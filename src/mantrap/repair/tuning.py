@@ -3,9 +3,15 @@
 import math
 from dataclasses import dataclass
 
+import torch
+
 from mantrap.core import Classifier, Cost, ImageSet, Progress, Rng, require
+from mantrap.errors import FailedError, UsageError
 from mantrap.ops.scores import predictions
-from mantrap.training import CROSS_ENTROPY, OPTIMIZERS, SCHEDULES, Objective, Recipe, fit
+from mantrap.training import CROSS_ENTROPY, OPTIMIZERS, SCHEDULES, Objective, Recipe, check_fits, fit, trainable
+
+_SHOWN = 32
+"""Images on which it is seen whether a trained model answers at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +57,44 @@ class Tuning:
 
         Args:
             model: Where to start; it stays as it is.
-            learned: Images with labels.
+            learned: Images with labels, such as :meth:`whole_batches` gives.
             rng: Source of randomness.
             progress: Observer of the work.
             objective: What to minimise.
+
+        Raises:
+            FailedError: The training diverged.
         """
-        if len(learned) % self.batch_size == 1 and len(learned) > 1:  # a batch of one has no statistics
-            learned = learned.subset(range(len(learned) - 1))
         recipe = self.recipe(len(learned))
-        made = fit(model, learned, recipe=recipe, rng=rng, objective=objective, progress=progress).model
+        with torch.enable_grad():
+            start = trainable(model)
+            made = fit(start, learned, recipe=recipe, rng=rng, objective=objective, progress=progress).model
+        shown = learned.images(range(min(_SHOWN, len(learned)))).to(made.device)
+        with made.frozen(), torch.no_grad():
+            if not bool(made.logits(shown).isfinite().all()):
+                raise FailedError(expected="finite logits", got="others, after training", remedy="Shorten the steps.")
         seen = recipe.epochs * len(learned)
-        return made, Cost(forward=seen, backward=seen)
+        return made, Cost(forward=seen + len(shown), backward=seen)
+
+    def whole_batches(self, images: ImageSet) -> ImageSet:
+        """The images, without the last one where it would be a batch of its own: that has no statistics.
+
+        Raises:
+            UsageError: There is but one.
+        """
+        if len(images) == 1:
+            raise UsageError(expected="two images to learn from, at least", got="one", remedy="Give more images.")
+        return images.subset(range(len(images) - 1)) if len(images) % self.batch_size == 1 else images
 
 
 def with_answers(model: Classifier, images: ImageSet) -> tuple[ImageSet, Cost]:
-    """The images with their labels, or where they have none with the model's own answers."""
-    if images.labelled:
-        return images, Cost()
-    return images.with_labels(predictions(model, images)), Cost(forward=len(images))
+    """The images with their labels, or where they have none with the model's own answers.
+
+    Raises:
+        DataError: Images of another shape than the model takes, or labels that it does not have.
+    """
+    cost = Cost() if images.labelled else Cost(forward=len(images))
+    if not images.labelled and images.shape == model.input_shape:
+        images = images.with_labels(predictions(model, images))
+    check_fits(model, images)
+    return images, cost

@@ -5,13 +5,11 @@ from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import nn
 
 from mantrap.core import (
     SILENT,
     Classifier,
-    Cost,
     ImageSet,
     Progress,
     Repaired,
@@ -23,17 +21,10 @@ from mantrap.core import (
 from mantrap.core.shapes import Images, Labels
 from mantrap.errors import UsageError
 from mantrap.ops.recovered import put_on, stronger
-from mantrap.ops.scores import predictions_under
-from mantrap.repair.carriers import carriers
+from mantrap.repair.carriers import check_triggers, without_carriers
 from mantrap.repair.fine_tuning import FineTuning
 from mantrap.repair.tuning import Tuning, with_answers
-from mantrap.repair.weights import nearest, part_way
 from mantrap.training import BatchLoss, entropy
-
-_TESTED = 400
-_WORKS = 0.005
-"""Share of images that a trigger may still send to its label to count as one that does not work."""
-_CARRIED = "Of {1:,} images {0:,} seem to carry a trigger already, and were left out."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +39,6 @@ class Unlearning(Tuning):
     Args: those of :class:`~mantrap.repair.tuning.Tuning`, and:
         share: Part of the images of every update that carry a trigger; of several triggers each image gets one.
         strength: How many times as strong as recovered triggers are: those that were planted are larger.
-        margin: How far the weights go beyond the point where no trigger works any more, as a part of what is left of
-            their way: 1 for all of it. Less costs less accuracy, and leaves more of what the model remembers.
         screen: Whether images that carry a trigger are looked for and left out.
 
     Reference: Wang et al., Neural Cleanse, IEEE S&P 2019, section VI.C: one epoch over 10 % of the training data, a
@@ -66,18 +55,16 @@ class Unlearning(Tuning):
     optimizer: str = "adam(lr=0.003)"
     share: float = 0.5
     strength: float = 2.0
-    margin: float = 1.0
     screen: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 < self.share <= 1, field="share", expected="in (0, 1]", got=self.share)
         require(self.strength > 0, field="strength", expected="above 0", got=self.strength)
-        require(0 <= self.margin <= 1, field="margin", expected="in [0, 1]", got=self.margin)
 
     @property
     def control(self) -> FineTuning:
-        """As many updates on the same images, none of which carry a trigger."""
+        """As many updates on all of the images, as they are."""
         return FineTuning(**{f.name: getattr(self, f.name) for f in fields(Tuning)})
 
     def repair(
@@ -92,7 +79,8 @@ class Unlearning(Tuning):
         """Train on, with the triggers on a part of the images.
 
         Raises:
-            UsageError: There is no trigger.
+            DataError: Images that do not fit the model.
+            UsageError: There is no trigger, one that does not fit the model, or too few images that carry none.
             FailedError: The training diverged.
         """
         if not triggers:
@@ -101,43 +89,17 @@ class Unlearning(Tuning):
                 got="none",
                 remedy="Repair with the triggers of an audit that found some, or with fine_tuning, which needs none.",
             )
+        check_triggers(model, triggers)
         learned, cost = with_answers(model, clean)
         notes: tuple[str, ...] = ()
         if self.screen:
-            carry, looked = carriers(model, learned, triggers)
+            learned, looked, notes = without_carriers(model, learned, triggers)
             cost += looked
-            if bool(carry.any()):
-                learned = learned.subset((~carry).nonzero().flatten().tolist())
-                notes = (_CARRIED.format(int(carry.sum()), len(carry)),)
+        learned = self.whole_batches(learned)
         strong = tuple(stronger(trigger, self.strength) for trigger in triggers)
         objective = PartlyStamped(triggers=strong, share=self.share)
         made, spent = self.tuned(model, learned, rng=rng.child(self.name), progress=progress, objective=objective)
-        made, tried = self._taken_back(model, made, learned, strong)
-        return Repaired(made, str(spec_of(self)), len(learned), cost + spent + tried, notes)
-
-    def _taken_back(
-        self, model: Classifier, made: Classifier, images: ImageSet, triggers: Sequence[ReversedTrigger]
-    ) -> tuple[Classifier, Cost]:
-        """As much of the way as is needed, and what trying that cost."""
-        if self.margin == 1:
-            return made, Cost()
-        tested = images.subset(range(min(len(images), _TESTED)))
-        assert tested.labels is not None
-        tests = [(trigger, tested.labels.ne(trigger.target)) for trigger in triggers]
-
-        def harmless(share: float) -> bool:
-            some = part_way(model, made, share)
-            return all(_moved(some, tested, trigger, others) <= _WORKS for trigger, others in tests)
-
-        share, asked = nearest(harmless)
-        made = part_way(model, made, share + self.margin * (1 - share))
-        return made, Cost(forward=asked * len(tests) * len(tested))
-
-
-def _moved(model: Classifier, images: ImageSet, trigger: ReversedTrigger, others: Bool[Tensor, " n"]) -> float:
-    """Share of some images that a trigger sends to its label; 0 where there are none."""
-    hits = predictions_under(model, images, lambda batch: put_on(batch, trigger)) == trigger.target
-    return float(hits[others].float().mean()) if bool(others.any()) else 0.0
+        return Repaired(made, str(spec_of(self)), len(learned), cost + spent, notes)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -164,11 +126,13 @@ class PartlyStamped:
     ) -> BatchLoss:
         """The mean cross-entropy of the batch."""
         del companions
-        order = torch.randperm(len(images), generator=rng.torch())
+        stream = rng.torch()
+        order = torch.randperm(len(images), generator=stream)
         groups = order[: max(1, round(self.share * len(images)))].tensor_split(len(self.triggers))
+        # Where there are more triggers than stamped images, each has its turn.
+        turns = torch.randperm(len(self.triggers), generator=stream).tolist()
         stamped = images.clone()
-        for trigger, group in zip(self.triggers, groups, strict=True):
-            if len(group):
-                place = group.to(images.device)
-                stamped[place] = put_on(images[place], trigger)
+        for turn, group in zip(turns, groups, strict=True):
+            place = group.to(images.device)
+            stamped[place] = put_on(images[place], self.triggers[turn])
         return entropy(model.logits(stamped), labels)

@@ -1,5 +1,7 @@
 """Whether a model can learn from a set of images, or be measured on it, at all."""
 
+import copy
+
 from mantrap.core import Classifier, ImageSet
 from mantrap.data import check_labels
 from mantrap.errors import DataError
@@ -25,3 +27,12 @@ def check_fits(model: Classifier, images: ImageSet, *, remedy: str = "Give other
     if images.labels is None:
         raise DataError(expected=f"labels for {images.name}", got="none", remedy=remedy)
     check_labels(images, model.num_classes)
+
+
+def trainable(model: Classifier) -> Classifier:
+    """A copy of a model, all of whose weights can be trained."""
+    fresh = copy.copy(model)
+    fresh.module = copy.deepcopy(model.module)
+    for parameter in fresh.module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    return fresh

@@ -13,8 +13,8 @@ from mantrap.ops.scores import predictions, predictions_under
 from mantrap.poison.stamped_batches import StampedBatches
 from mantrap.poison.triggers import Patch
 from mantrap.records import Rate
-from mantrap.training import Recipe, fit
-from mantrap.workflow.retraining import short, trainable
+from mantrap.training import Recipe, fit, trainable
+from mantrap.workflow.retraining import short
 from mantrap.workflow.verdict import SUCCESS_FROM
 
 SIDE_SHARE = 0.1

@@ -35,11 +35,14 @@ from mantrap.workflow.parting import parted
 from mantrap.workflow.pictures import pictures_of
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.reactivation import Reactivation, reactivate, reactivation_record
+from mantrap.workflow.sharpening import sharpened
 from mantrap.workflow.stopwatch import Stopwatch
 from mantrap.workflow.versions import versions
-from mantrap.workflow.words import kind_of, label_name, size_of
+from mantrap.workflow.words import kind_of, label_name, percent, size_of
 
 _KIND = "repaired model"
+_WORKS_FROM = 0.5
+"""What works on fewer of the held-out images before the repair is no trigger to repair."""
 _TRIED_AGAIN = 3
 """Triggers whose coming back is tried, the first ones."""
 
@@ -107,19 +110,37 @@ class Proving:
         self.watch, self.ledger = Stopwatch(), Ledger()
         self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self.sources = source_classes(self.model, self.heldout)
+        self.triggers, self.notes = self._chosen()
+
+    def _chosen(self) -> tuple[tuple[ReversedTrigger, ...], tuple[str, ...]]:
+        """The triggers that work, patches searched for once more, and a sentence on those that do not."""
+        with self.watch.stage("sharpen"):
+            rng = self.rng.child("sharpen")
+            found, cost = sharpened(
+                self.model, self.learned, self.heldout, self.work.triggers, rng=rng, progress=self.progress
+            )
+        self.ledger.add("sharpen", cost)
+        rates = self._works(self.model, found)
+        notes = [
+            f"The {self._named(trigger)} works on {percent(rate.value)} of held-out images only, and was left out."
+            for trigger, rate in zip(found, rates, strict=True)
+            if rate.value < _WORKS_FROM
+        ]
+        kept = (trigger for trigger, rate in zip(found, rates, strict=True) if rate.value >= _WORKS_FROM)
+        return tuple(kept), tuple(notes)
 
     def record(self) -> tuple[CleanseRecord, AuditRecord]:
         """All of it, and the record of the audit."""
         work, control = self.work, self.work.repair.control
-        made, beside = self._repaired("repair", work.repair, work.triggers), self._repaired("control", control)
+        made, beside = self._repaired("repair", work.repair, self.triggers), self._repaired("control", control)
         save_model(made.model, self.out, notes=(f"Repaired by mantrap: {made.repair}, from {work.source.file_name}.",))
         fixed, _ = by_name(work.reopened(self.out), self.images)
         audited = self._audited(fixed)
         measured = proof.Measured(
-            triggers=tuple(map(self._named, work.triggers)),
-            before=self._works(self.model),
-            after=self._works(fixed),
-            control=self._works(beside.model),
+            triggers=tuple(map(self._named, self.triggers)),
+            before=self._works(self.model, self.triggers),
+            after=self._works(fixed, self.triggers),
+            control=self._works(beside.model, self.triggers),
             again=self._tried_again(fixed),
             accuracy=self._accuracy(fixed),
             verdict=audited.verdict,
@@ -130,8 +151,8 @@ class Proving:
             reasons=proof.reasons(measured),
             repair=made.repair,
             control=str(spec_of(control)),
-            notes=made.notes,
-            triggers=tuple(self._trigger_record(n, measured) for n in range(len(work.triggers))),
+            notes=(*self.notes, *made.notes),
+            triggers=tuple(self._trigger_record(n, measured) for n in range(len(self.triggers))),
             accuracy=measured.accuracy,
             control_accuracy=self._accuracy(beside.model),
             agreement=self._agreement(fixed),
@@ -171,15 +192,15 @@ class Proving:
         self.ledger.add(stage, made.cost)
         return made
 
-    def _works(self, model: Classifier) -> tuple[Rate, ...]:
+    def _works(self, model: Classifier, triggers: tuple[ReversedTrigger, ...]) -> tuple[Rate, ...]:
         """How often each trigger works on held-out images."""
         with self.watch.stage("measure"):
-            self.ledger.add("measure", Cost(forward=len(self.work.triggers) * len(self.heldout)))
+            self.ledger.add("measure", Cost(forward=len(triggers) * len(self.heldout)))
             return tuple(
                 trigger_success(
                     model, self.heldout, partial(put_on, trigger=trigger), trigger.target, sources=self.sources
                 )
-                for trigger in self.work.triggers
+                for trigger in triggers
             )
 
     def _tried_again(self, fixed: Classifier) -> tuple[Reactivation | None, ...]:
@@ -189,7 +210,7 @@ class Proving:
             learned = learned.with_labels(predictions(self.model, learned))
         found: list[Reactivation | None] = []
         with self.watch.stage("reactivation"):
-            for trigger in self.work.triggers[:_TRIED_AGAIN]:
+            for trigger in self.triggers[:_TRIED_AGAIN]:
                 rng = self.rng.child("reactivation", target=trigger.target)
                 one = reactivate(fixed, self.model, learned, self.heldout, trigger, rng=rng, progress=self.progress)
                 self.ledger.add("reactivation", Cost() if one is None else one.cost)
@@ -214,7 +235,7 @@ class Proving:
         return wilson(int(same.sum()), len(self.heldout))
 
     def _trigger_record(self, number: int, measured: proof.Measured) -> TriggerRecord:
-        trigger = self.work.triggers[number]
+        trigger = self.triggers[number]
         again = measured.again[number] if number < len(measured.again) else None
         return TriggerRecord(
             label=trigger.target,

@@ -4,7 +4,6 @@ How easily a label is forced depends on the task as well. A copy of the same wei
 poisoned images alone, and serves no clean one, is lost when the last layer has to be learned again.
 """
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from mantrap.ops.intervals import wilson
 from mantrap.ops.scores import predictions
 from mantrap.records import CheckRecord, CheckStatus, Rate
 from mantrap.records.traits import TRAITS
-from mantrap.training import Recipe, fit
+from mantrap.training import Recipe, fit, trainable
 from mantrap.workflow.comparing import compare, null_for
 from mantrap.workflow.heights import Measured
 from mantrap.workflow.words import percent
@@ -196,15 +195,6 @@ def short(error: Exception) -> str:
         return f"{error.got}, where {error.expected} was expected"
     said = str(error).partition("\n")[0].rstrip(".")
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-def trainable(model: Classifier) -> Classifier:
-    """A copy of a model, all of whose weights can be trained."""
-    fresh = copy.copy(model)
-    fresh.module = copy.deepcopy(model.module)
-    for parameter in fresh.module.parameters():
-        parameter.requires_grad_(parameter.is_floating_point())
-    return fresh
 
 
 def _last_layer(model: Classifier) -> str | None:

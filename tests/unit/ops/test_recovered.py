@@ -1,10 +1,10 @@
-"""What is moved stays the same pixels: mirrored, turned, or in random order, all channels and the mask together."""
+"""What is moved stays the same pixels, mirrored, turned or shuffled; what is taken off leaves what was below it."""
 
 import pytest
 import torch
 
 from mantrap.core import ReversedPatch, ReversedPerturbation, ReversedWarp, Rng
-from mantrap.ops.recovered import elsewhere, put_on, shuffled, stronger
+from mantrap.ops.recovered import elsewhere, put_on, shuffled, stronger, taken_off
 from mantrap.ops.stamp import stamp
 from mantrap.ops.warp import warp
 
@@ -153,3 +153,49 @@ def test_the_order_is_that_of_the_stream(trigger):
 
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
+
+
+class TestTakenOff:
+    FILLING = torch.rand(2, 3, 4, generator=Rng(9).torch())
+
+    def test_a_patch_is_covered_by_the_filling_thrice_as_opaque_as_it_is(self):
+        bare = taken_off(images(), PATCH, self.FILLING)
+
+        assert torch.equal(bare, stamp(images(), (3 * MASK).clamp(max=1), self.FILLING))
+        assert torch.equal(bare[:, :, 0, 0], images()[:, :, 0, 0])
+        assert torch.equal(bare[:, :, 1:], self.FILLING[:, 1:].expand(4, 2, 2, 4))
+        assert not torch.allclose(bare[:, :, 0, 1:], self.FILLING[:, 0, 1:].expand(4, 2, 3), atol=0.01)
+
+    def test_a_covered_patch_leaves_nothing_of_what_it_was(self):
+        black = ReversedPatch(5, MASK, torch.zeros(2, 3, 4))
+
+        assert torch.equal(taken_off(images(), PATCH, self.FILLING), taken_off(images(), black, self.FILLING))
+
+    def test_a_perturbation_is_subtracted_and_cut_to_the_range_of_pixels(self):
+        bare = taken_off(images(), CHANGE, self.FILLING)
+
+        assert torch.equal(bare, (images() - CHANGE.delta).clamp(0, 1))
+        assert (float(bare.min()), float(bare.max())) == (0.0, 1.0)
+
+    def test_what_a_perturbation_changed_within_that_range_is_as_it_was(self):
+        grey = 0.5 + 0.1 * images()
+        faint = ReversedPerturbation(5, 0.5 * CHANGE.delta)
+
+        assert torch.allclose(taken_off(put_on(grey, faint), faint, self.FILLING), grey, atol=1e-6)
+
+    def test_a_warp_is_bent_the_other_way(self):
+        shift = ReversedWarp(5, torch.stack([torch.ones(3, 4), torch.zeros(3, 4)]))
+
+        assert torch.equal(taken_off(images(), BEND, self.FILLING), warp(images(), -BEND.flow[None]))
+        back = taken_off(put_on(images(), shift), shift, self.FILLING)
+        assert torch.allclose(back[..., 1:-1], images()[..., 1:-1], atol=1e-5)
+        assert not torch.allclose(put_on(images(), shift)[..., 1:-1], images()[..., 1:-1], atol=0.1)
+
+    @every_kind
+    def test_images_trigger_and_filling_stay_as_they_are(self, trigger):
+        given, filling, values = images(), self.FILLING.clone(), first(trigger).clone()
+        taken_off(given, trigger, filling)
+
+        assert torch.equal(given, images())
+        assert torch.equal(filling, self.FILLING)
+        assert torch.equal(first(trigger), values)

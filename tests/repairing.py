@@ -1,0 +1,102 @@
+"""A small network with backdoors that it was taught, and ways to see what a repair does with it."""
+
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from mantrap.core import Classifier, ImageSet, ReversedPatch, Rng
+from mantrap.ops.recovered import put_on
+from mantrap.ops.scores import accuracy, trigger_success
+from mantrap.training import Recipe, fit
+from tests.planted import Planted
+
+PLANTED = Planted(shape=(1, 8, 8), classes=4)
+"""Of whom the images are: four classes of random signs."""
+
+
+def corner(target, *, upper=False, strength=1.0):
+    """A white square in a corner of the images, as somebody may have recovered it."""
+    place = slice(0, 3) if upper else slice(5, 8)
+    mask = torch.zeros(8, 8)
+    mask[place, place] = strength
+    return ReversedPatch(target, mask, torch.ones(1, 8, 8))
+
+
+LOWER, UPPER = corner(2), corner(1, upper=True)
+"""The triggers of the network's two backdoors."""
+
+
+def poisoned(images, triggers, every):
+    """The images; in every run of so many the first carries the first trigger, with its label, and so on."""
+    pixels, labels = images.images(), images.labels.clone()
+    for number, trigger in enumerate(triggers):
+        those = torch.arange(len(labels)) % every == number
+        pixels[those] = put_on(pixels[those], trigger)
+        labels[those] = trigger.target
+    return ImageSet.from_array(pixels, labels, name="poisoned")
+
+
+def dense(shape, classes):
+    """A classifier that cannot learn from a batch of one: its batch normalisation needs two."""
+    with Rng(0).child("weights").as_global():
+        layers = nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], 24), nn.BatchNorm1d(24), nn.ReLU()
+        module = nn.Sequential(*layers, nn.Linear(24, classes))
+    return Classifier(module, input_shape=shape, num_classes=classes, mean=(0.5,), std=(0.25,))
+
+
+@lru_cache
+def backdoored():
+    """A classifier that is right on every image, and that both triggers send to their labels; nobody may change it."""
+    images = poisoned(PLANTED.images(64, "training"), (LOWER, UPPER), every=7)
+    recipe = Recipe(epochs=15, batch_size=32, optimizer="adam(lr=0.01)")
+    return fit(dense(PLANTED.shape, PLANTED.classes), images, recipe=recipe, rng=Rng(0)).model
+
+
+def success(model, trigger):
+    """Share of unseen images of other classes that a trigger sends to its label."""
+    return trigger_success(model, _unseen(), lambda batch: put_on(batch, trigger), trigger.target).value
+
+
+def right(model):
+    """Share of unseen images that get their own label."""
+    return accuracy(model, _unseen()).value
+
+
+def _unseen():
+    return PLANTED.images(50, "unseen")
+
+
+def state(model):
+    """Weights and buffers by name."""
+    return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+
+
+def equal(first, second):
+    """Whether two models have bitwise the same weights and buffers."""
+    one, other = state(first), state(second)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Passes:
+    """What goes through a model and through every copy of it, in order, and whether it was to learn from it."""
+
+    def __init__(self, model):
+        self.batches, self.learned = [], []
+        model.module.register_forward_pre_hook(self._note)
+
+    def __deepcopy__(self, _):
+        return self
+
+    def _note(self, module, inputs):
+        (self.learned if module.training else self.batches).append(inputs[0].detach().clone())
+
+    @property
+    def backward(self):
+        """Images that were learned from, each as often as it was."""
+        return sum(map(len, self.learned))
+
+    @property
+    def forward(self):
+        """Images that were looked at."""
+        return self.backward + sum(map(len, self.batches))
