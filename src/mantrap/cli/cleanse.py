@@ -52,9 +52,9 @@ def cleanse(
     from mantrap.repair import REPAIRS  # noqa: PLC0415 - torch
     from mantrap.report import render_cleanse_html, render_cleanse_text  # noqa: PLC0415 - start-up
     from mantrap.workflow import cleanse as cleansing  # noqa: PLC0415 - torch
+    from mantrap.workflow.cleansing import Cleansing  # noqa: PLC0415 - torch
     from mantrap.workflow.kept_triggers import TRIGGERS_FILE, load_triggers  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Source  # noqa: PLC0415 - torch
-    from mantrap.workflow.proving import Cleansing  # noqa: PLC0415 - torch
 
     running.apply()
     repair, audited = REPAIRS.create(mending.repair), read_record(run / "audit.json", AuditRecord)
@@ -73,6 +73,8 @@ def cleanse(
         ),
         device=running.device,
     )
+    told = {name: getattr(mending, name) for name in ("out", "model", "repair", "arch")}
+    told |= {"seed": running.seed, "device": running.device, "threads": running.threads}
     source = Source.of(given)
     model = opened(given)
     work = Cleansing(
@@ -83,7 +85,7 @@ def cleanse(
         triggers=load_triggers(run / TRIGGERS_FILE, model, source.sha256),
         repair=repair,
         reopened=opened,
-        command=command_line("cleanse", str(run), images, mending, declared),
+        command=command_line("cleanse", str(run), images, declared, **told),
     )
     record = cleansing.cleanse(work, mending.out, fresh=mending.fresh, progress=watching(quiet=running.quiet))
     page = mending.out.with_suffix(cleansing.PAGE_SUFFIX)

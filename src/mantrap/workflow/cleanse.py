@@ -5,9 +5,10 @@ from pathlib import Path
 from mantrap.core import SILENT, Progress
 from mantrap.errors import RecordError
 from mantrap.records import CleanseRecord
-from mantrap.records.files import write_atomically
+from mantrap.records.files import sha256_of, write_atomically
+from mantrap.workflow.cleansing import Cleansing
 from mantrap.workflow.outputs import finished
-from mantrap.workflow.proving import Cleansing, Proving
+from mantrap.workflow.proving import Proving
 from mantrap.workflow.train import check_work
 
 RECORD_SUFFIX, AUDIT_SUFFIX, PAGE_SUFFIX = ".cleanse.json", ".audit.json", ".cleanse.html"
@@ -42,15 +43,19 @@ def cleanse(work: Cleansing, out: Path, *, fresh: bool = False, progress: Progre
     origin = None if before is None else before.origin
     if finished(out, origin, work.origin(), there=out.exists(), fresh=fresh) and before is not None:
         return before
-    record, audited = Proving(work, out, progress).record()
+    proving = Proving(work, out, progress)
+    record, audited = proving.record()
+    # The weights come last: a record without them is no finished work, and weights without one belong to nobody.
     write_atomically(out.with_suffix(AUDIT_SUFFIX), audited.to_json().encode())
     write_atomically(out.with_suffix(RECORD_SUFFIX), record.to_json().encode())
+    proving.keep()
     return record
 
 
 def _known(out: Path) -> CleanseRecord | None:
-    """What lies at a place; ``None`` where there is no such record."""
+    """What lies at a place; ``None`` where there is no such record, or it is that of other weights."""
     try:
-        return CleanseRecord.from_json(out.with_suffix(RECORD_SUFFIX).read_text(encoding="utf-8"))
+        known = CleanseRecord.from_json(out.with_suffix(RECORD_SUFFIX).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, RecordError):
         return None
+    return None if out.exists() and sha256_of(out) != known.fixed_sha256 else known

@@ -1,5 +1,6 @@
 """Recovered triggers as a file: in full precision, where pictures have 256 shades."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,13 +29,22 @@ def save_triggers(path: Path, triggers: Sequence[ReversedTrigger], model_sha256:
         triggers: What was recovered.
         model_sha256: Digest of the file of the model that they belong to.
     """
-    tensors = {
-        f"{number}.{kind}.{trigger.target}.{name}": tensor.detach().float().cpu().contiguous()
+    write_atomically(path, save(_tensors(triggers), metadata={_MODEL: model_sha256}))
+
+
+def digest_of(triggers: Sequence[ReversedTrigger]) -> str:
+    """sha256 over all tensors of some triggers and their labels; nothing where there are none."""
+    return hashlib.sha256(save(_tensors(triggers))).hexdigest() if triggers else ""
+
+
+def _tensors(triggers: Sequence[ReversedTrigger]) -> dict[str, Tensor]:
+    """Every tensor by what it is part of."""
+    return {
+        f"{number}.{kind}.{trigger.target}.{name}": tensor.detach().float().cpu().contiguous().clone()
         for number, trigger in enumerate(triggers)
         for kind, parts in [_parts(trigger)]
         for name, tensor in parts.items()
     }
-    write_atomically(path, save(tensors, metadata={_MODEL: model_sha256}))
 
 
 def load_triggers(path: Path, model: Classifier, model_sha256: str) -> tuple[ReversedTrigger, ...]:

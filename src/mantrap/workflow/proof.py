@@ -77,7 +77,10 @@ def headline(measured: Measured) -> str:
         return said[0]
     most = max(measured.after, key=lambda rate: rate.value)
     works = f"works on more than {percent(most.value)} of" if most.hits else "works on any of"
-    return f"No known trigger {works} {most.total} held-out images, and none comes back sooner than a new one."
+    told = "and none comes back sooner than a new one"
+    if any(found is None for found in measured.again):
+        told = "but whether one comes back cannot be told of all"
+    return f"No known trigger {works} {most.total} held-out images, {told}."
 
 
 def reasons(measured: Measured) -> tuple[str, ...]:

@@ -2,18 +2,16 @@
 
 import datetime as dt
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from mantrap.core import Classifier, Cost, ImageSet, Progress, Repair, Repaired, ReversedTrigger, Rng, spec_of
+from mantrap.core import Classifier, Cost, Progress, Repair, Repaired, ReversedTrigger, Rng, spec_of
 from mantrap.data import check_labels
 from mantrap.detect import DETECTORS
-from mantrap.errors import UsageError
 from mantrap.models import save_model
+from mantrap.models.cards import card_path
 from mantrap.ops.intervals import wilson
 from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import accuracy_difference, predictions, source_classes, trigger_success
@@ -29,66 +27,24 @@ from mantrap.records import (
 from mantrap.records.files import sha256_of
 from mantrap.workflow import assembly, proof
 from mantrap.workflow.audit import audit
+from mantrap.workflow.cleansing import Cleansing
 from mantrap.workflow.ledger import Ledger
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.parting import parted
 from mantrap.workflow.pictures import pictures_of
 from mantrap.workflow.plan import Plan, Source
-from mantrap.workflow.reactivation import Reactivation, reactivate, reactivation_record
+from mantrap.workflow.reactivation import VARIANTS, Reactivation, reactivate, reactivation_record
 from mantrap.workflow.sharpening import sharpened
 from mantrap.workflow.stopwatch import Stopwatch
 from mantrap.workflow.versions import versions
 from mantrap.workflow.words import kind_of, label_name, percent, size_of
 
-_KIND = "repaired model"
+DRAFT_SUFFIX = ".draft.safetensors"
+"""Of the file that is measured, until it is known what it is worth."""
 _WORKS_FROM = 0.5
 """What works on fewer of the held-out images before the repair is no trigger to repair."""
 _TRIED_AGAIN = 3
 """Triggers whose coming back is tried, the first ones."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Cleansing:
-    """What a repaired model is made from.
-
-    Args:
-        model: The classifier in question.
-        source: Its file.
-        images: Clean images; those that the audit measured on are kept apart again, to measure the repair on.
-        audited: The record of its audit.
-        triggers: What that recovered.
-        repair: What to do.
-        reopened: Opens a file of weights as the model was opened, to measure what was written.
-        command: How to run it again, for the record.
-    """
-
-    model: Classifier
-    source: Source
-    images: ImageSet
-    audited: AuditRecord
-    triggers: tuple[ReversedTrigger, ...]
-    repair: Repair
-    reopened: Callable[[Path], Classifier]
-    command: str = ""
-
-    def __post_init__(self) -> None:
-        if self.source.sha256 != self.audited.model.sha256:
-            raise UsageError(
-                expected=f"the model that was audited, sha256 {self.audited.model.sha256[:16]}...",
-                got=f"{self.source.file_name} with {self.source.sha256[:16]}...",
-                remedy="Give the file that was audited, or audit this one first.",
-            )
-
-    def origin(self) -> dict[str, str]:
-        """What tells this piece of work from another."""
-        return {
-            "kind": _KIND,
-            "model": self.source.sha256,
-            "repair": str(spec_of(self.repair)),
-            "images": self.images.digest(),
-            "seed": str(self.audited.reproduction.seed),
-            "detectors": " ".join(self.audited.reproduction.detectors),
-        }
 
 
 class Proving:
@@ -112,6 +68,15 @@ class Proving:
         self.sources = source_classes(self.model, self.heldout)
         self.triggers, self.notes = self._chosen()
 
+    def keep(self) -> None:
+        """Put the file that was measured in its place."""
+        note = f"Repaired by mantrap: {self.made.repair}, from {self.work.source.file_name}."
+        card = save_model(self.made.model, self.out, notes=(note,))
+        assert card.sha256 == self.fixed_sha256
+        draft = self.out.with_suffix(DRAFT_SUFFIX)
+        for path in (draft, card_path(draft)):
+            path.unlink(missing_ok=True)
+
     def _chosen(self) -> tuple[tuple[ReversedTrigger, ...], tuple[str, ...]]:
         """The triggers that work, patches searched for once more, and a sentence on those that do not."""
         with self.watch.stage("sharpen"):
@@ -133,8 +98,10 @@ class Proving:
         """All of it, and the record of the audit."""
         work, control = self.work, self.work.repair.control
         made, beside = self._repaired("repair", work.repair, self.triggers), self._repaired("control", control)
-        save_model(made.model, self.out, notes=(f"Repaired by mantrap: {made.repair}, from {work.source.file_name}.",))
-        fixed, _ = by_name(work.reopened(self.out), self.images)
+        draft = self.out.with_suffix(DRAFT_SUFFIX)
+        save_model(made.model, draft)
+        fixed, _ = by_name(work.reopened(draft), self.images)
+        self.made, self.fixed_sha256 = made, sha256_of(draft)
         audited = self._audited(fixed)
         measured = proof.Measured(
             triggers=tuple(map(self._named, self.triggers)),
@@ -160,7 +127,7 @@ class Proving:
             audit_headline=audited.headline,
             model=assembly.model_record(self.model, file_name=work.source.file_name, sha256=work.source.sha256),
             fixed=self.out.name,
-            fixed_sha256=sha256_of(self.out),
+            fixed_sha256=self.fixed_sha256,
             data=assembly.data_record(self.images, self.learned, self.heldout),
             origin=work.origin(),
             reproduction=Reproduction(
@@ -213,7 +180,8 @@ class Proving:
             for trigger in self.triggers[:_TRIED_AGAIN]:
                 rng = self.rng.child("reactivation", target=trigger.target)
                 one = reactivate(fixed, self.model, learned, self.heldout, trigger, rng=rng, progress=self.progress)
-                self.ledger.add("reactivation", Cost() if one is None else one.cost)
+                tried = Cost(forward=VARIANTS * len(self.heldout))
+                self.ledger.add("reactivation", tried if one is None else one.cost)
                 found.append(one)
         return tuple(found)
 
@@ -221,8 +189,9 @@ class Proving:
         """The audit of the file that was written, as the one before."""
         before = self.work.audited.reproduction
         plan = Plan(detectors=tuple(map(DETECTORS.create, before.detectors)), seed=before.seed)
+        source = Source(self.out.name, self.fixed_sha256, str(self.out))
         with self.watch.stage("audit"):
-            record = audit(fixed, self.images, plan=plan, source=Source.of(self.out), progress=self.progress)
+            record = audit(fixed, self.images, plan=plan, source=source, progress=self.progress)
         for stage in record.cost:
             self.ledger.add("audit", Cost(stage.forward, stage.backward))
         return record

@@ -17,6 +17,8 @@ POISONED = 30
 """Images that carry the trigger and its label."""
 FASTER = 0.2
 """A trigger that works on so much more of the images, in the mean over rounds, than it does elsewhere is remembered."""
+VARIANTS = 4
+"""Of a trigger: mirrored, upside down, both, and shuffled."""
 _STRANGE_BELOW = 0.2
 """A variant that works on so many images before the repair is none that the model does not know."""
 _ROUNDS, _BATCH = 3, 32
@@ -83,7 +85,7 @@ def reactivate(
     if not strange:
         return None
     tried = [_learned(model, images, heldout, one, rng, progress) for one in (trigger, *strange)]
-    seen = len(tried) * _ROUNDS * (len(images) + min(POISONED, len(images)))
+    seen = len(tried) * _ROUNDS * len(_with_poison(images, trigger, rng.child("poisoned")))
     cost = Cost(forward=seen + (len(tried) * _ROUNDS + len(variants)) * len(heldout), backward=seen)
     return Reactivation(trigger, tried[0], tuple(tried[1:]), cost)
 
@@ -113,7 +115,9 @@ def _with_poison(images: ImageSet, trigger: ReversedTrigger, rng: Rng) -> ImageS
     pixels = [batch.images for batch in images.batches(fitting_batch(images))]
     stamped = put_on(images.images(chosen), trigger)
     labels: Tensor = torch.cat([images.labels, torch.full((len(chosen),), trigger.target)])
-    return ImageSet.from_array(torch.cat([*pixels, stamped]), labels, name=f"{images.name} with poison")
+    found = ImageSet.from_array(torch.cat([*pixels, stamped]), labels, name=f"{images.name} with poison")
+    # A batch of one has no statistics.
+    return found.subset(range(1, len(found))) if len(found) % _BATCH == 1 else found
 
 
 def _mean(rates: Sequence[Rate]) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 from mantrap.workflow import looking
 from mantrap.workflow.budget import Budget
-from tests import nulls
+from tests import cleansing, nulls
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -20,6 +20,25 @@ def steady_nulls():
 def hasty(monkeypatch):
     """Nobody waits until the disk has what is kept of every piece of work."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def as_recovered():
+    """A repair takes triggers as they are."""
+    with cleansing.unsharpened():
+        yield
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder for the headed model and for what is made of it."""
+    return tmp_path_factory.mktemp("place")
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Where repaired weights go."""
+    return tmp_path / "out.safetensors"
 
 
 class Clock:

@@ -15,7 +15,7 @@ from mantrap.workflow.eyes import Part, Standing
 from mantrap.workflow.headline import headline
 from mantrap.workflow.shifting import SHIFT_SHARE
 from mantrap.workflow.verdict import Accused
-from mantrap.workflow.words import blind_spots, percent, reasons, size_of, unfinished
+from mantrap.workflow.words import blind_spots, kind_of, percent, reasons, size_of, unfinished
 
 MODEL = Classifier(
     torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)),
@@ -200,3 +200,10 @@ class TestBlindSpots:
 )
 def test_what_is_above_nothing_is_never_shown_as_nothing(share, digits, shown):
     assert percent(share, digits) == shown
+
+
+def test_a_trigger_is_called_what_it_is():
+    mask, flow = torch.zeros(4, 4), torch.zeros(2, 4, 4)
+    assert kind_of(ReversedPatch(1, mask, torch.zeros(3, 4, 4))) == "patch"
+    assert kind_of(ReversedPerturbation(1, torch.zeros(3, 4, 4))) == "change of all pixels"
+    assert kind_of(ReversedWarp(1, flow)) == "warp"
