@@ -13,6 +13,8 @@ from mantrap.records import (
     Example,
     FamilyRecord,
     MovedRecord,
+    PairRecord,
+    PairStandingRecord,
     Picture,
     Prediction,
     ShiftRecord,
@@ -119,3 +121,44 @@ class Outline(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str | None]]:
         """The attributes of all elements of a kind."""
         return [attrs for name, attrs in self.elements if name == tag]
+
+
+def pair_of(names, *, noticed=True, works=True):
+    """Images of the third class are taken for the first one; it is shown beside one more pair."""
+
+    def square(d):
+        d.rectangle((2, 2, 4, 4), fill=(255, 255, 255))
+
+    example = Example(
+        before=picture(lambda _: None, "Before: an image.", back=100),
+        after=picture(square, "After: an image with the trigger.", back=100),
+        source=Prediction(label=2, class_name=names[2], confidence=0.981),
+        outcome=Prediction(label=0, class_name=names[0], confidence=0.9),
+        true_class=names[2],
+    )
+    shown = {
+        what: picture(square, f"{what.title()} for label 2 to label 0") if works else None
+        for what in ("mask", "pattern", "trigger")
+    }
+    standings = [(2, 0, 4.26, 0.0013), (1, 3, 1.17, 0.871)]
+    return PairRecord(
+        label=2,
+        class_name=names[2],
+        to=0,
+        to_name=names[0],
+        detector="pair_scan(steps=30)",
+        easier=4.26,
+        compared=1806,
+        chance=0.0026 if noticed else 0.624,
+        noticed=noticed,
+        success=wilson(14, 16) if works else None,
+        others=wilson(3, 200) if works else None,
+        norm=9.0 if works else None,
+        size="9.0 pixels' worth of change" if works else "",
+        examples=(example,) if works else (),
+        standings=tuple(
+            PairStandingRecord(label=s, class_name=names[s], to=t, to_name=names[t], easier=easier, chance=chance)
+            for s, t, easier, chance in standings
+        ),
+        **shown,
+    )

@@ -1,5 +1,8 @@
 """A trigger that a search recovered: on images, put elsewhere, and taken apart."""
 
+from collections.abc import Mapping
+from dataclasses import fields
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,14 +20,23 @@ _COVERS = 3.0
 _TURNS = ((-1,), (-2,), (-2, -1))
 
 
-def shapes_of(trigger: ReversedTrigger, images: tuple[int, int, int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The shape of each tensor of a trigger, beside the one that fits images [c, h, w]."""
-    size = images[1:]
-    if isinstance(trigger, ReversedPatch):
-        return [(tuple(trigger.mask.shape), size), (tuple(trigger.pattern.shape), images)]
-    if isinstance(trigger, ReversedWarp):
-        return [(tuple(trigger.flow.shape), (2, *size))]
-    return [(tuple(trigger.delta.shape), images)]
+KINDS: dict[str, type[ReversedPatch | ReversedPerturbation | ReversedWarp]] = {
+    "patch": ReversedPatch,
+    "perturbation": ReversedPerturbation,
+    "warp": ReversedWarp,
+}
+"""Every kind of trigger, by its name in files."""
+
+
+def made_of(trigger: ReversedTrigger) -> dict[str, Tensor]:
+    """The tensors of a trigger, by name."""
+    return {field.name: getattr(trigger, field.name) for field in fields(trigger) if field.name != "target"}
+
+
+def fit_images(parts: Mapping[str, Tensor], shape: tuple[int, int, int]) -> bool:
+    """Whether the tensors of a trigger, by name, are those of one for images [c, h, w]."""
+    wanted = {"mask": shape[1:], "pattern": shape, "delta": shape, "flow": (2, *shape[1:])}
+    return all(tuple(tensor.shape) == wanted[name] for name, tensor in parts.items())
 
 
 def put_on(images: Images, trigger: ReversedTrigger) -> Images:

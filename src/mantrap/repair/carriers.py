@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mantrap.core import Classifier, Cost, ImageSet, ReversedTrigger
 from mantrap.errors import UsageError
-from mantrap.ops.recovered import shapes_of, taken_off
+from mantrap.ops.recovered import fit_images, made_of, taken_off
 from mantrap.ops.scores import fitting_batch, predictions, predictions_under
 
 
@@ -76,13 +76,11 @@ def check_triggers(model: Classifier, triggers: Sequence[ReversedTrigger]) -> No
     Raises:
         UsageError: One is of another size than the model's images, or leads to a label that the model does not have.
     """
-    channels, height, width = model.input_shape
     for trigger in triggers:
-        shapes = shapes_of(trigger, (channels, height, width))
-        if any(found != wanted for found, wanted in shapes):
+        if not fit_images(made_of(trigger), model.input_shape):
             raise UsageError(
-                expected=f"triggers for images of {channels}x{height}x{width}",
-                got=f"one of {', '.join('x'.join(map(str, found)) for found, _ in shapes)}",
+                expected=f"triggers for images of {'x'.join(map(str, model.input_shape))}",
+                got=f"one of {', '.join('x'.join(map(str, part.shape)) for part in made_of(trigger).values())}",
                 remedy="Give triggers that were recovered from this model.",
             )
         if not 0 <= trigger.target < model.num_classes:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mantrap.records import CleanseRecord, Outcome, Rate, TriggerRecord
-from mantrap.report.page import stages_of, style_and_hash, template
+from mantrap.report.page import stages_of, style_hash, template
 from mantrap.report.words import VerdictWords, interval, name_of, percent, scrub
 
 OUTCOME_WORDS: dict[Outcome, VerdictWords] = {
@@ -53,14 +53,13 @@ def render_cleanse_html(record: CleanseRecord) -> str:
     Returns:
         HTML, the same for the same record.
     """
-    _, digest = style_and_hash()
     return template("cleanse.html").render(
         record=record,
         words=OUTCOME_WORDS[record.outcome],
         outcome="no-evidence" if record.outcome is Outcome.REPAIRED else "suspicious",
         rows=rows_of(record),
         stages=stages_of(record),
-        style_hash=digest,
+        style_hash=style_hash(),
     )
 
 

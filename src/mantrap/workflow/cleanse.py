@@ -28,8 +28,9 @@ def cleanse(work: Cleansing, out: Path, *, fresh: bool = False, progress: Progre
         progress: Observer of the work.
 
     Returns:
-        The record. ``REPAIRED`` is said only if no known trigger works any more, the audit of the written file finds
-        nothing, and no trigger comes back faster than it would in a model that never had it.
+        The record. ``REPAIRED`` is said only if no known trigger works any more, the audit of the written file is not
+        SUSPICIOUS, accuracy has not surely fallen far, and of the first few triggers none comes back sooner than
+        variants of it that the model has never known, as far as that can be told.
 
     Raises:
         DataError: Labels outside the model's classes.

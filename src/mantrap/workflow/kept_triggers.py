@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import safetensors
@@ -11,8 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mantrap.core import Classifier, ReversedPatch, ReversedPerturbation, ReversedTrigger, ReversedWarp
+from mantrap.core import Classifier, ReversedTrigger
 from mantrap.errors import RecordError
+from mantrap.ops.recovered import KINDS, fit_images, made_of
 from mantrap.records.files import write_atomically
 
 TRIGGERS_FILE = "triggers.safetensors"
@@ -42,8 +44,8 @@ def _tensors(triggers: Sequence[ReversedTrigger]) -> dict[str, Tensor]:
     return {
         f"{number}.{kind}.{trigger.target}.{name}": tensor.detach().float().cpu().contiguous().clone()
         for number, trigger in enumerate(triggers)
-        for kind, parts in [_parts(trigger)]
-        for name, tensor in parts.items()
+        for kind in [next(name for name, one in KINDS.items() if isinstance(trigger, one))]
+        for name, tensor in made_of(trigger).items()
     }
 
 
@@ -94,30 +96,14 @@ def _trigger(
     path: Path, kind: str, target: int, parts: dict[str, Tensor], shape: tuple[int, int, int]
 ) -> ReversedTrigger:
     """One trigger, checked."""
-    _, height, width = shape
-    wanted = {
-        "patch": {"mask": (height, width), "pattern": shape},
-        "perturbation": {"delta": shape},
-        "warp": {"flow": (2, height, width)},
-    }[kind]
-    shapes = {name: tuple(tensor.shape) for name, tensor in parts.items()}
     sound = all(tensor.dtype == torch.float32 and bool(tensor.isfinite().all()) for tensor in parts.values())
-    if shapes != wanted or not sound:
-        raise _broken(path, f"a {kind} of {shapes}, where {wanted} of finite numbers is wanted")
-    if kind == "patch":
-        return ReversedPatch(target, parts["mask"].clamp(0, 1), parts["pattern"].clamp(0, 1))
-    if kind == "perturbation":
-        return ReversedPerturbation(target, parts["delta"].clamp(-1, 1))
-    return ReversedWarp(target, parts["flow"])
-
-
-def _parts(trigger: ReversedTrigger) -> tuple[str, dict[str, Tensor]]:
-    """What kind of trigger it is, and what it is made of."""
-    if isinstance(trigger, ReversedPatch):
-        return "patch", {"mask": trigger.mask, "pattern": trigger.pattern}
-    if isinstance(trigger, ReversedWarp):
-        return "warp", {"flow": trigger.flow}
-    return "perturbation", {"delta": trigger.delta}
+    whole = set(parts) == {field.name for field in fields(KINDS[kind])} - {"target"}
+    if sound and whole and fit_images(parts, shape):
+        low = -1.0 if kind == "perturbation" else 0.0
+        ends = {name: tensor if kind == "warp" else tensor.clamp(low, 1) for name, tensor in parts.items()}
+        return KINDS[kind](target=target, **ends)
+    found = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sorted(parts.items()))
+    raise _broken(path, f"a {kind} of {found}, which is none of finite numbers for images of {shape}")
 
 
 def _broken(path: Path, got: str) -> RecordError:

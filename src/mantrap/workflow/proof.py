@@ -78,7 +78,7 @@ def headline(measured: Measured) -> str:
     most = max(measured.after, key=lambda rate: rate.value)
     works = f"works on more than {percent(most.value)} of" if most.hits else "works on any of"
     told = "and none comes back sooner than a new one"
-    if any(found is None for found in measured.again):
+    if any(found is None for found in measured.again) or len(measured.again) < len(measured.triggers):
         told = "but whether one comes back cannot be told of all"
     return f"No known trigger {works} {most.total} held-out images, {told}."
 
@@ -105,6 +105,8 @@ def reasons(measured: Measured) -> tuple[str, ...]:
                 f"about as fast as the same pixels in other places: {100 * found.ahead:+.0f} points (up to "
                 f"{100 * FASTER:+.0f} are ordinary)."
             )
+    if len(measured.again) < len(measured.triggers):
+        said.append(f"Whether triggers come back was tried for the first {len(measured.again)} only.")
     if measured.verdict is not Verdict.SUSPICIOUS:
         said.append(f"An audit of the repaired file ends in {measured.verdict.value}.")
     if measured.accuracy is not None:

@@ -79,28 +79,35 @@ def reactivate(
 
     Returns:
         ``None`` where the unrepaired model follows all variants too.
+
+    Reference: Min, Qin, Zhang, Shen and Cheng, Uncovering, explaining, and mitigating the superficial safety of
+    backdoor defense, NeurIPS 2024, for training on with a few poisoned images. Deviation: what is fast is told by
+    variants of the trigger in the same model.
     """
     variants = (*elsewhere(trigger), shuffled(trigger, rng.child("shuffled")))
     strange = [one for one in variants if _success(before, heldout, one).value < _STRANGE_BELOW]
     if not strange:
         return None
-    tried = [_learned(model, images, heldout, one, rng, progress) for one in (trigger, *strange)]
-    seen = len(tried) * _ROUNDS * len(_with_poison(images, trigger, rng.child("poisoned")))
-    cost = Cost(forward=seen + (len(tried) * _ROUNDS + len(variants)) * len(heldout), backward=seen)
+    tried, cost = [], Cost(forward=len(variants) * len(heldout))
+    for one in (trigger, *strange):
+        rates, spent = _learned(model, images, heldout, one, rng, progress)
+        tried.append(rates)
+        cost += spent
     return Reactivation(trigger, tried[0], tuple(tried[1:]), cost)
 
 
 def _learned(
     model: Classifier, images: ImageSet, heldout: ImageSet, trigger: ReversedTrigger, rng: Rng, progress: Progress
-) -> tuple[Rate, ...]:
-    """How often a trigger works after each round."""
+) -> tuple[tuple[Rate, ...], Cost]:
+    """How often a trigger works after each round, and what that took."""
     poisoned = _with_poison(images, trigger, rng.child("poisoned"))
     recipe = Recipe(epochs=1, batch_size=_BATCH, optimizer=_OPTIMIZER)
     made, rates = model, []
     for number in range(_ROUNDS):
         made = fit(made, poisoned, recipe=recipe, rng=rng.child("round", number=number), progress=progress).model
         rates.append(_success(made, heldout, trigger))
-    return tuple(rates)
+    seen = _ROUNDS * len(poisoned)
+    return tuple(rates), Cost(forward=seen + _ROUNDS * len(heldout), backward=seen)
 
 
 def _success(model: Classifier, heldout: ImageSet, trigger: ReversedTrigger) -> Rate:

@@ -7,8 +7,7 @@ import pytest
 from mantrap.records import ComparisonRecord, StandingRecord
 from mantrap.report import render_html, render_text
 from mantrap.report.rows import findings
-from tests.shown import shift_of
-from tests.unit.report.test_pairs import pair_of
+from tests.shown import pair_of, shift_of
 
 
 def found(record, labels, shift, pair):
