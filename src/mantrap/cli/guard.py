@@ -27,6 +27,8 @@ class Standing:
     """Share of clean images that may be flagged."""
     arch: str | None = None
     """Architecture, where the record names none of ours: FILE.py:NAME of a file that you trust."""
+    onnx: Path | None = None
+    """File for the model and the guard as one ONNX graph, NAME.onnx."""
     fresh: bool = False
     """Start over where another guard lies."""
     json: bool = False
@@ -51,8 +53,12 @@ def guard(
     from mantrap.guard import GUARDS  # noqa: PLC0415 - torch
     from mantrap.report import render_guard_html, render_guard_text  # noqa: PLC0415 - start-up
     from mantrap.workflow import guarding  # noqa: PLC0415 - torch
+    from mantrap.workflow.guarded_onnx import check_export, export_guarded  # noqa: PLC0415 - torch
+    from mantrap.workflow.kept_guards import load_guard  # noqa: PLC0415 - torch
 
     running.apply()
+    if standing.onnx is not None:
+        check_export(standing.onnx)
     kind = GUARDS.create(standing.guard)
     told = {name: getattr(standing, name) for name in ("out", "model", "guard", "fpr", "arch")}
     subject, _ = reopened(run, images, declared, running, verb="guard", told=told)
@@ -60,5 +66,7 @@ def guard(
     record = guarding.guard(work, standing.out, fresh=standing.fresh, progress=watching(quiet=running.quiet))
     page = standing.out.with_suffix(guarding.PAGE_SUFFIX)
     write_atomically(page, render_guard_html(record).encode())
+    if standing.onnx is not None:
+        export_guarded(standing.onnx, load_guard(standing.out, subject.model), subject.images)
     sys.stdout.write(record.to_json() if standing.json else f"{render_guard_text(record)}\nReport: {page}\n")
     return 1 if record.outcome == "FALLS_SHORT" else 0

@@ -103,7 +103,7 @@ class Classifier:
             ModelError: The output is not one row of ``num_classes`` numbers for each image.
         """
         output = self.module(self.normalise(images))
-        if not isinstance(output, Tensor) or output.shape != (len(images), self.num_classes):
+        if not isinstance(output, Tensor) or output.shape != (images.shape[0], self.num_classes):
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ModelError(
                 expected=f"logits of shape ({len(images)}, {self.num_classes})",

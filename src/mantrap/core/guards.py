@@ -102,7 +102,8 @@ class FittedGuard:
     notes: tuple[str, ...] = ()
 
     @cached_property
-    def _scorer(self) -> Scorer:
+    def scorer(self) -> Scorer:
+        """How it scores images, on the model's device, of a model that is frozen; :meth:`score` checks what it gets."""
         return self.guard.scorer(self.model, self.learned)
 
     def score(self, images: Images) -> Suspicion:
@@ -122,7 +123,7 @@ class FittedGuard:
                 remedy="Bring them to this form, for example with --resize and --channels.",
             )
         with self.model.frozen(), torch.no_grad():
-            scores = self._scorer(images.to(self.model.device)).float().cpu()
+            scores = self.scorer(images.to(self.model.device)).float().cpu()
         if not bool(scores.isfinite().all()):
             raise FailedError(
                 expected="finite scores",

@@ -1,14 +1,14 @@
 """Images as bytes in a Parquet table, the layout of the Hugging Face hub. Needs the extra ``parquet``."""
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
 
+from mantrap.core.extras import from_extra
 from mantrap.data.files import refuse_bomb, require_file
 from mantrap.data.pictures import Picture, Pictures
 from mantrap.data.splits import only_whole
-from mantrap.errors import DataError, MissingExtraError
+from mantrap.errors import DataError
 
 
 def read_parquet(path: Path, split: str) -> Pictures:
@@ -48,20 +48,13 @@ def read_parquet(path: Path, split: str) -> Pictures:
     return Pictures(items, name=path.name, labels=labels, class_names=names if labels is not None else ())
 
 
-def arrow() -> tuple[Any, Any]:
+def arrow() -> tuple[Any, ...]:
     """The modules ``pyarrow`` and ``pyarrow.parquet``.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    try:
-        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise MissingExtraError(
-            expected="pyarrow, which reads and writes Parquet files",
-            got="no such package",
-            remedy="Run pip install 'mantrap[parquet]'.",
-        ) from error
+    return from_extra("parquet", "pyarrow", "pyarrow.parquet", does="which reads and writes Parquet files")
 
 
 def _content(cell: Any, path: Path, row: int) -> bytes:

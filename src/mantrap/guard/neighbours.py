@@ -149,6 +149,13 @@ def _distances(
     strange = ~alike & (alike.sum(1, keepdim=True) >= rank)
     found = []
     for one, others in zip(here, known, strict=True):
-        away = torch.cdist(one, others, compute_mode="donot_use_mm_for_euclid_dist").masked_fill(strange, _FARTHEST)
+        away = _apart(one, others).masked_fill(strange, _FARTHEST)
         found.append(away.topk(min(rank, away.shape[1]), largest=False).values[:, -1])
     return torch.stack(found, dim=1).clamp(min=_NEAREST)
+
+
+def _apart(ones: Directions, others: Directions) -> Float[Tensor, "_ _"]:
+    """The distance from each vector to each other one, by their products: in double precision nothing is cancelled."""
+    here, there = ones.double(), others.double()
+    squared = here.square().sum(1, keepdim=True) + there.square().sum(1) - 2 * here @ there.T
+    return squared.clamp(min=0).sqrt().float()

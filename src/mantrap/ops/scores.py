@@ -1,7 +1,7 @@
 """How often a model is right, and how often a trigger works."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool
@@ -20,6 +20,11 @@ _MOST, _VALUES = 256, 256 * 3 * 64 * 64
 def fitting_batch(images: ImageSet | Images) -> int:
     """How many images to show a model at a time: 256 up to 64x64 in colour, 20 at 224x224."""
     return max(1, min(_MOST, _VALUES // math.prod(images.shape[-3:])))
+
+
+def in_batches(images: Images, size: int) -> Sequence[Tensor]:
+    """Images so many at a time; a graph that is exported takes all at once."""
+    return (images,) if torch.compiler.is_exporting() else images.split(size)
 
 
 def predictions(model: Classifier, images: ImageSet, *, batch_size: int | None = None) -> Labels:
@@ -65,12 +70,12 @@ def finite_logits(model: Classifier, images: Images) -> Logits:
 
 
 def finite(logits: Logits) -> Logits:
-    """The logits as they are.
+    """The logits as they are; in a graph that is exported nothing can be raised, so nothing is looked at.
 
     Raises:
         FailedError: They are not finite.
     """
-    if not bool(logits.isfinite().all()):
+    if not torch.compiler.is_exporting() and not bool(logits.isfinite().all()):
         raise FailedError(
             expected="finite logits",
             got="infinite ones, or some that are no numbers",

@@ -9,7 +9,7 @@ from torch import Tensor
 from mantrap.core import Classifier, ImageSet, Rng
 from mantrap.core.shapes import Images
 from mantrap.errors import UsageError
-from mantrap.ops.scores import finite_logits, fitting_batch
+from mantrap.ops.scores import finite_logits, fitting_batch, in_batches
 
 Entropies = Float[Tensor, " n"]
 Overlays = Float[Tensor, "m c h w"]
@@ -67,13 +67,14 @@ def superposition_entropy(model: Classifier, images: Images, overlays: Overlays,
     at_once = fitting_batch(images)
     each = max(1, at_once // len(overlays))
     with model.frozen(), torch.no_grad():
-        found = [_entropies(model, part, overlays, opacity, at_once) for part in images.to(model.device).split(each)]
+        parts = in_batches(images.to(model.device), each)
+        found = [_entropies(model, part, overlays, opacity, at_once) for part in parts]
     return torch.cat(found) if found else torch.zeros(0)
 
 
 def _entropies(model: Classifier, images: Images, overlays: Overlays, opacity: float, at_once: int) -> Entropies:
     """Those of a few images."""
     pairs = superposed(images, overlays, opacity=opacity).flatten(0, 1)
-    answers = torch.cat([finite_logits(model, part).double().softmax(1) for part in pairs.split(at_once)])
+    answers = torch.cat([finite_logits(model, part).double().softmax(1) for part in in_batches(pairs, at_once)])
     bits: Tensor = torch.special.entr(answers).sum(1) / math.log(2)
-    return bits.view(len(images), len(overlays)).mean(1).float().cpu()
+    return bits.view(images.shape[0], len(overlays)).mean(1).float().cpu()

@@ -15,7 +15,8 @@ from mantrap.records.files import write_atomically
 SUFFIX = ".guard.safetensors"
 MOST_BYTES = 2**30
 """What a guard's file may hold: clean images, or what the layers say to some hundreds of these."""
-_CARD = "mantrap.guard"
+CARD = "mantrap.guard"
+"""Under this name a guard's card lies in the metadata of files."""
 
 
 def card_of(fitted: FittedGuard) -> GuardCard:
@@ -37,7 +38,7 @@ def card_of(fitted: FittedGuard) -> GuardCard:
 def guard_bytes(fitted: FittedGuard) -> tuple[bytes, GuardCard]:
     """A guard as a file, without its model, and the card in it."""
     card = card_of(fitted)
-    return save(dict(fitted.learned), metadata={_CARD: card.to_json()}), card
+    return save(dict(fitted.learned), metadata={CARD: card.to_json()}), card
 
 
 def save_guard(path: Path, fitted: FittedGuard) -> None:
@@ -63,7 +64,7 @@ def read_guard_card(path: Path) -> GuardCard:
         if path.stat().st_size > MOST_BYTES:
             raise _broken(path, f"{path.stat().st_size:,} bytes")
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_CARD)
+            text = (file.metadata() or {}).get(CARD)
     except (OSError, safetensors.SafetensorError) as error:
         raise _broken(path, str(error)) from error
     if text is None:

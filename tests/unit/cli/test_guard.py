@@ -47,6 +47,22 @@ def images(tmp_path):
 
 
 class TestGuard:
+    def test_a_graph_of_model_and_guard_is_written_also_where_the_guard_is_there_already(self, guard, fitted, tmp_path):
+        pytest.importorskip("onnxscript")
+        runtime = pytest.importorskip("onnxruntime")
+        graph = tmp_path / "guarded.onnx"
+        before = sha256_of(fitted)
+        assert guard("--onnx", graph)[0] == 0
+        session = runtime.InferenceSession(graph)
+        assert [one.name for one in session.get_outputs()] == ["logits", "suspicion", "flagged"]
+        assert sha256_of(fitted) == before
+
+    def test_a_graph_of_another_name_is_refused_before_anything_is_fitted(self, guard, tmp_path):
+        code, _, err = guard("--onnx", tmp_path / "guarded.pb")
+        assert code == 2
+        assert "ends in .onnx" in err
+        assert not list(tmp_path.glob("out.guard.*"))
+
     def test_stdout_is_the_record_alone_and_all_lies_beside_the_guard(self, guard, tmp_path):
         code, out, err = guard("--json")
         record = GuardRecord.from_json(out)
