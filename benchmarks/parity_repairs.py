@@ -9,6 +9,7 @@ cannot tell.
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from parity_detection import RUNS, trained
@@ -18,11 +19,11 @@ from parity_repairs_table import ARMS, Arm, RepairCell
 from mantrap.core import SILENT, Classifier, ImageSet, ReversedPatch, ReversedTrigger, Rng, Spec, spec_of
 from mantrap.core.truth import GroundTruth
 from mantrap.data import load
-from mantrap.detect import NeuralCleanse
+from mantrap.detect import NeuralCleanse, UniversalPerturbation, UniversalWarp
 from mantrap.measure import attack_success
 from mantrap.models import open_model
 from mantrap.ops.recovered import put_on
-from mantrap.ops.scores import fitting_batch
+from mantrap.ops.scores import fitting_batch, trigger_success
 from mantrap.poison import Patch
 from mantrap.repair import REPAIRS
 from mantrap.training import evaluate
@@ -34,6 +35,8 @@ TASKS = {"mnist": "mnist-badnets", "gtsrb": "gtsrb-badnets-paper"}
 PAPER = "unlearning(updates=0, optimizer='adam', schedule='constant', share=0.2, strength=1.0, screen=False)"
 """As the paper has it: one epoch, a fifth of the images with the trigger as it is."""
 _OURS = "unlearning"
+_WORKS_FROM = 0.5
+"""Part of the images on which a trigger must work for ``mantrap cleanse`` to make use of it."""
 PRUNING = {"mnist": "pruning(layer='fc1')", "gtsrb": "pruning(layer='classifier.0')"}
 """Of the layer that reads what the last convolution says."""
 
@@ -96,13 +99,14 @@ def run(cell: Cell) -> RepairCell:
     rng = Rng(cell.seed)
     found = recovered(model, scan, heldout, target, rng=rng)
     repair = REPAIRS.create(cell.repair)
+    others = beside(model, scan, heldout, target, rng=rng) if repair.name == "auto" else ()
     arms, cut, seconds = {}, {}, 0.0
     for arm, trigger in zip(ARMS, (found, original, None), strict=True):
         if arm == ARMS[0] and trigger is None:
             continue  # the search kept no trigger for the target: there is nothing to unlearn
         who = repair if trigger is not None else repair.control
         begun = time.process_time()
-        given: tuple[ReversedTrigger, ...] = () if trigger is None else (trigger,)
+        given = () if trigger is None else (trigger, *(others if trigger is found else ()))
         made = who.repair(model, scan, triggers=given, rng=Rng(cell.seed))
         seconds = max(seconds, time.process_time() - begun)
         arms[arm] = _measured(made.model, test, truth)
@@ -124,6 +128,21 @@ def recovered(model: Classifier, scan: ImageSet, heldout: ImageSet, target: int,
     first = NeuralCleanse().detect(model, scan, heldout=heldout, rng=rng).trigger_for(target)
     again, _ = sharpened(model, scan, heldout, () if first is None else (first,), rng=rng, progress=SILENT)
     return again[0] if again else None
+
+
+def beside(
+    model: Classifier, scan: ImageSet, heldout: ImageSet, target: int, *, rng: Rng
+) -> tuple[ReversedTrigger, ...]:
+    """What an audit recovers for the target beside a patch, as far as it works on half of the images."""
+    searches = (UniversalPerturbation(), UniversalWarp())
+    found = [
+        one.detect(model, scan, heldout=heldout, labels=(target,), rng=rng).trigger_for(target) for one in searches
+    ]
+    return tuple(
+        trigger
+        for trigger in found
+        if trigger and trigger_success(model, heldout, partial(put_on, trigger=trigger), target).value >= _WORKS_FROM
+    )
 
 
 def images_of(cell: Cell, original: ReversedPatch) -> ImageSet:

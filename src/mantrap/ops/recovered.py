@@ -29,6 +29,13 @@ KINDS: dict[str, type[ReversedPatch | ReversedPerturbation | ReversedWarp]] = {
 """Every kind of trigger, by its name in files."""
 
 
+def kind_of(trigger: ReversedTrigger) -> str:
+    """What a trigger is, in words."""
+    if isinstance(trigger, ReversedPatch):
+        return "patch"
+    return "warp" if isinstance(trigger, ReversedWarp) else "change of all pixels"
+
+
 def made_of(trigger: ReversedTrigger) -> dict[str, Tensor]:
     """The tensors of a trigger, by name."""
     return {field.name: getattr(trigger, field.name) for field in fields(trigger) if field.name != "target"}

@@ -21,7 +21,7 @@ from mantrap.core import (
     spec_of,
 )
 from mantrap.errors import FailedError, UsageError
-from mantrap.ops.recovered import put_on
+from mantrap.ops.recovered import kind_of, put_on
 from mantrap.ops.scores import accuracy, trigger_success
 from mantrap.repair.carriers import check_given
 from mantrap.repair.reactivation import FASTER, VARIANTS, reactivate
@@ -42,18 +42,25 @@ class Automatic:
 
     Use it where you have no reason to ask for a certain repair. A repair stands its trial if no trigger works on more
     than 5 % of the images kept apart, no more than 2 points of accuracy are lost there, and trained on with a few
-    poisoned images the model does not learn its own trigger faster than variants of it. Where none stands it, the one
-    is taken that exceeds these bounds by least, in sum. The repair that is taken is done anew with all images.
+    poisoned images the model does not learn its own trigger faster than variants of it. Where none stands it and there
+    are several triggers, the one that came nearest is tried with each of them alone, for one that is no trigger of the
+    backdoor may cost the accuracy; all of them are looked at afterwards. Where none stands it then, the one is taken
+    that exceeds these bounds by least, in sum. The repair that is taken is done anew with all images.
 
     Args:
-        tried: Specs of repairs, the cheapest first.
+        tried: Specs of repairs, in the order in which they are tried.
     """
 
     name: ClassVar[str] = "auto"
     quick: ClassVar[str] = "auto(tried=('unlearning(updates=4)',))"
     needs_triggers: ClassVar[bool] = True
 
-    tried: tuple[str, ...] = ("pruning", "unlearning", "unlearning(updates=800)")
+    tried: tuple[str, ...] = (
+        "pruning",
+        "unlearning",
+        "unlearning(optimizer='adam(lr=0.001)')",
+        "unlearning(updates=800)",
+    )
 
     def __post_init__(self) -> None:
         require(len(self.tried) > 0, field="tried", expected="one repair, at least", got=self.tried)
@@ -86,30 +93,86 @@ class Automatic:
         check_given(model, triggers)
         labelled, cost = with_answers(model, clean)
         seen, unseen = _parted(labelled, triggers, rng.child(self.name))
-        notes, best = [], None
+        course = _Course(model, seen, unseen, tuple(triggers), rng, progress)
         for spec in self.tried:
+            course.run(spec, course.triggers, last=spec == self.tried[-1])
+        if len(course.triggers) > 1 and course.nearest is not None:
+            for trigger in course.triggers:
+                course.run(course.nearest.spec, (trigger,))
+        assert course.nearest is not None
+        taken = course.nearest
+        chosen = STEPS.create(taken.spec)
+        made = chosen.repair(model, labelled, triggers=taken.triggers, rng=rng, progress=progress)
+        notes = (*course.notes, f"Taken is {taken.named}, done anew with all images.", *made.notes)
+        return Repaired(made.model, str(spec_of(self)), made.images, cost + course.cost + made.cost, notes, made.curve)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A repair, what it was given, and how far it exceeds the bounds."""
+
+    spec: str
+    triggers: tuple[ReversedTrigger, ...]
+    excess: float
+    alone: bool
+
+    @property
+    def named(self) -> str:
+        """The repair in words."""
+        return _named(self.spec, self.triggers, alone=self.alone)
+
+
+class _Course:
+    """One repair after the other, until one stands its trial."""
+
+    def __init__(
+        self,
+        model: Classifier,
+        seen: ImageSet,
+        unseen: ImageSet,
+        triggers: tuple[ReversedTrigger, ...],
+        rng: Rng,
+        progress: Progress,
+    ) -> None:
+        self._model, self._seen, self._unseen, self._rng, self._progress = model, seen, unseen, rng, progress
+        self.triggers = triggers
+        self.notes: list[str] = []
+        self.cost = Cost()
+        self.nearest: _Tried | None = None
+        """What exceeds the bounds by least so far."""
+
+    def run(self, spec: str, given: tuple[ReversedTrigger, ...], *, last: bool = False) -> None:
+        """Try one more, unless one stands its trial already.
+
+        Args:
+            spec: The repair.
+            given: What it is to take out; all triggers are looked at afterwards.
+            last: Whether no other follows.
+
+        Raises:
+            FailedError, UsageError: It cannot be done, it is the last one, and no other could be done.
+        """
+        if self.nearest is not None and not self.nearest.excess:
+            return
+        alone = len(given) < len(self.triggers)
+        try:
             one = STEPS.create(spec)
-            try:
-                made = one.repair(model, seen, triggers=triggers, rng=rng, progress=progress)
-            except (FailedError, UsageError) as error:
-                if best is None and spec == self.tried[-1]:
-                    raise
-                notes.append(f"Tried {spec}, which could not be done: {error}")
-                continue
-            trial = _tried(made, model, seen, unseen, triggers, rng, progress)
-            cost += made.cost + trial.cost
-            notes.append(f"Tried {spec}: {trial.words}.")
-            if best is None or trial.excess < best[0]:
-                best = trial.excess, one, spec
-            if not trial.excess:
-                break
-        assert best is not None
-        _, chosen, spec = best
-        made = chosen.repair(model, labelled, triggers=triggers, rng=rng, progress=progress)
-        notes.append(f"Taken is {spec}, done anew with all images.")
-        return Repaired(
-            made.model, str(spec_of(self)), made.images, cost + made.cost, (*notes, *made.notes), made.curve
-        )
+            made = one.repair(self._model, self._seen, triggers=given, rng=self._rng, progress=self._progress)
+        except (FailedError, UsageError) as error:
+            if self.nearest is None and last:
+                raise
+            self.notes.append(f"Tried {_named(spec, given, alone=alone)}, which could not be done: {error}")
+            return
+        trial = _tried(made, self._model, self._seen, self._unseen, self.triggers, self._rng, self._progress)
+        self.cost += made.cost + trial.cost
+        self.notes.append(f"Tried {_named(spec, given, alone=alone)}: {trial.words}.")
+        if self.nearest is None or trial.excess < self.nearest.excess:
+            self.nearest = _Tried(spec, given, trial.excess, alone)
+
+
+def _named(spec: str, triggers: Sequence[ReversedTrigger], *, alone: bool) -> str:
+    """A repair, and which trigger it takes out where that is one of several."""
+    return f"{spec} of the {kind_of(triggers[0])} for label {triggers[0].target} alone" if alone else spec
 
 
 def _parted(images: ImageSet, triggers: Sequence[ReversedTrigger], rng: Rng) -> tuple[ImageSet, ImageSet]:

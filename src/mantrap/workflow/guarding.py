@@ -16,7 +16,7 @@ from mantrap.errors import UsageError
 from mantrap.guard import scores_over
 from mantrap.ops.conformal import chance_of_as_many
 from mantrap.ops.intervals import wilson
-from mantrap.ops.recovered import put_on
+from mantrap.ops.recovered import kind_of, put_on
 from mantrap.ops.roc import area_under, roc_curve
 from mantrap.ops.scores import predictions, predictions_under
 from mantrap.records import CurvePoint, GuardCard, GuardedTriggerRecord, GuardOutcome, GuardRecord, Rate
@@ -26,7 +26,7 @@ from mantrap.workflow.kept_guards import SUFFIX, guard_bytes
 from mantrap.workflow.outputs import finished, known
 from mantrap.workflow.pictures import pictures_of
 from mantrap.workflow.subject import Audited, Subject
-from mantrap.workflow.words import kind_of, label_name, percent, size_of
+from mantrap.workflow.words import label_name, percent, size_of
 
 RECORD_SUFFIX, PAGE_SUFFIX = ".json", ".html"
 """Of the files that lie beside ``NAME.guard.safetensors``, in the place of its last ending."""

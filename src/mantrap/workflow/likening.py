@@ -11,12 +11,12 @@ from mantrap.core import Classifier, ImageSet, ReversedTrigger
 from mantrap.core.truth import Backdoor, GroundTruth
 from mantrap.measure import Changed, changed, excited_by, kept_points, overlap, triggered
 from mantrap.ops.intervals import wilson
-from mantrap.ops.recovered import put_on
+from mantrap.ops.recovered import kind_of, put_on
 from mantrap.ops.scores import predictions, source_classes, trigger_success
 from mantrap.poison import RELABELLINGS
 from mantrap.records import Likeness, Look, NeuronLikeness
 from mantrap.workflow.pictures import mask_picture, picture
-from mantrap.workflow.words import kind_of, size_of
+from mantrap.workflow.words import size_of
 
 _LOOKED_AT = 512
 """Images that triggers are compared on, at most."""

@@ -8,6 +8,7 @@ from mantrap.detect import DETECTORS
 from mantrap.models import save_model
 from mantrap.models.cards import card_path
 from mantrap.ops.intervals import wilson
+from mantrap.ops.recovered import kind_of
 from mantrap.ops.scores import accuracy_difference, predictions
 from mantrap.records import (
     AuditRecord,
@@ -27,7 +28,7 @@ from mantrap.workflow.naming import by_name
 from mantrap.workflow.pictures import pictures_of
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.subject import Subject
-from mantrap.workflow.words import kind_of, size_of
+from mantrap.workflow.words import size_of
 
 DRAFT_SUFFIX = ".draft.safetensors"
 """Of the file that is measured, until it is known what it is worth."""

@@ -10,7 +10,7 @@ import torch
 from mantrap.core import Classifier, Cost, ImageSet, Progress, ReversedTrigger, Rng
 from mantrap.data import check_labels
 from mantrap.errors import UsageError
-from mantrap.ops.recovered import put_on
+from mantrap.ops.recovered import kind_of, put_on
 from mantrap.ops.scores import source_classes, trigger_success
 from mantrap.records import AuditRecord, Rate, Reproduction, Volatile
 from mantrap.workflow.kept_triggers import digest_of
@@ -21,7 +21,7 @@ from mantrap.workflow.plan import Source
 from mantrap.workflow.sharpening import sharpened
 from mantrap.workflow.stopwatch import Stopwatch
 from mantrap.workflow.versions import versions
-from mantrap.workflow.words import kind_of, label_name, percent
+from mantrap.workflow.words import label_name, percent
 
 _WORKS_FROM = 0.5
 """What works on fewer of the held-out images of the model as it is, is no trigger to deal with."""

@@ -28,13 +28,6 @@ _SAID_BELOW = 0.1
 """Traits by which an ordinary label seldom stands as high are named."""
 
 
-def kind_of(trigger: ReversedTrigger) -> str:
-    """What a trigger is, in words."""
-    if isinstance(trigger, ReversedPatch):
-        return "patch"
-    return "warp" if isinstance(trigger, ReversedWarp) else "change of all pixels"
-
-
 def size_of(trigger: ReversedTrigger) -> str:
     """How large a trigger is, in words."""
     if isinstance(trigger, ReversedPatch):

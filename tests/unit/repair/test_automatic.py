@@ -84,6 +84,68 @@ class TestRule:
         assert second.endswith("points, whether it comes back cannot be told.")
 
 
+class TestAlone:
+    """Several triggers: the repair that came nearest is tried with each alone, and all are looked at afterwards."""
+
+    @pytest.fixture
+    def given_to(self, monkeypatch):
+        """Triggers that each repair was given, in their order."""
+        seen = []
+        real = Unlearning.repair
+
+        def noted(self, model, clean, *, triggers=(), rng, progress=SILENT):
+            seen.append((self.updates, tuple(triggers)))
+            return real(self, model, clean, triggers=triggers, rng=rng, progress=progress)
+
+        monkeypatch.setattr(Unlearning, "repair", noted)
+        return seen
+
+    def test_it_is_that_which_came_nearest(self, outcomes, given_to):
+        given, _ = outcomes
+        given += [trial(left=0.3), trial(left=0.1), trial(left=0.2), trial(left=0.07), trial()]
+        found = mended(ONE, TWO, THREE, triggers=(LOWER, UPPER))
+
+        both = (LOWER, UPPER)
+        assert given_to == [(2, both), (3, both), (4, both), (3, (LOWER,)), (3, (UPPER,)), (3, (UPPER,))]
+        assert found.notes[3].startswith(f"Tried {TWO} of the patch for label 2 alone: a trigger works on 7.0 %")
+        assert found.notes[-1] == f"Taken is {TWO} of the patch for label 1 alone, done anew with all images."
+
+    def test_it_is_not_done_where_one_stands_its_trial_with_all(self, outcomes, given_to):
+        given, _ = outcomes
+        given += [trial(left=0.3), trial()]
+        mended(ONE, TWO, triggers=(LOWER, UPPER))
+
+        assert [triggers for _, triggers in given_to] == [(LOWER, UPPER)] * 3
+
+    def test_the_first_that_stands_its_trial_alone_ends_it(self, outcomes, given_to):
+        given, _ = outcomes
+        given += [trial(left=0.3), trial()]
+        mended(ONE, triggers=(LOWER, UPPER))
+
+        assert [triggers for _, triggers in given_to] == [(LOWER, UPPER), (LOWER,), (LOWER,)]
+
+    def test_what_is_worse_alone_is_not_taken(self, outcomes, given_to):
+        given, _ = outcomes
+        given += [trial(left=0.3), trial(left=0.3), trial(left=0.4)]
+        mended(ONE, triggers=(LOWER, UPPER))
+
+        assert given_to[-1][1] == (LOWER, UPPER)
+
+    def test_all_triggers_are_looked_at_afterwards(self, monkeypatch):
+        looked = []
+        monkeypatch.setattr(automatic, "_tried", lambda *given: looked.append(given[4]) or trial(left=0.3))
+        mended(ONE, triggers=(LOWER, UPPER))
+
+        assert looked == [(LOWER, UPPER)] * 3
+
+    def test_a_single_trigger_is_not_tried_again(self, outcomes, given_to):
+        given, _ = outcomes
+        given += [trial(left=0.3)]
+        mended(ONE)
+
+        assert len(given_to) == 2
+
+
 class TestPassedOver:
     """A repair that cannot be done with this model."""
 
@@ -249,7 +311,8 @@ class TestSettings:
         )
 
     def test_pruning_comes_first_and_every_default_can_be_made(self):
-        assert [type(automatic.STEPS.create(spec)) for spec in Automatic().tried][:2] == [Pruning, Unlearning]
+        kinds = [type(automatic.STEPS.create(spec)) for spec in Automatic().tried]
+        assert kinds == [Pruning, Unlearning, Unlearning, Unlearning]
 
     def test_what_cannot_be_tried_is_refused(self):
         with pytest.raises(SpecError, match="auto"):

@@ -8,6 +8,7 @@ import torch
 
 from mantrap.core import Classifier, Cost, Detection, LabelFinding, ReversedPatch, ReversedPerturbation, ReversedWarp
 from mantrap.detect.blind_spots import SHARED
+from mantrap.ops.recovered import kind_of
 from mantrap.records import Verdict
 from mantrap.records.traits import MARGIN, PATCH, ROW_NORM
 from mantrap.workflow.comparing import LEVEL_SHARE, Compared
@@ -15,7 +16,7 @@ from mantrap.workflow.eyes import Part, Standing
 from mantrap.workflow.headline import headline
 from mantrap.workflow.shifting import SHIFT_SHARE
 from mantrap.workflow.verdict import Accused
-from mantrap.workflow.words import blind_spots, kind_of, percent, reasons, size_of, unfinished
+from mantrap.workflow.words import blind_spots, percent, reasons, size_of, unfinished
 
 MODEL = Classifier(
     torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)),
