@@ -1,6 +1,6 @@
 """Several repairs one after the other, cheap ones first, until one stands what can be tried on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -15,7 +15,9 @@ from mantrap.core import (
     Progress,
     Repair,
     Repaired,
+    ReversedPatch,
     ReversedTrigger,
+    ReversedWarp,
     Rng,
     require,
     spec_of,
@@ -42,10 +44,11 @@ class Automatic:
 
     Use it where you have no reason to ask for a certain repair. A repair stands its trial if no trigger works on more
     than 5 % of the images kept apart, no more than 2 points of accuracy are lost there, and trained on with a few
-    poisoned images the model does not learn its own trigger faster than variants of it. Where none stands it and there
-    are several triggers, the one that came nearest is tried with each of them alone, for one that is no trigger of the
-    backdoor may cost the accuracy; all of them are looked at afterwards. Where none stands it then, the one is taken
-    that exceeds these bounds by least, in sum. The repair that is taken is done anew with all images.
+    poisoned images the model does not learn its own trigger faster than variants of it. Where patches were recovered,
+    these alone are taken out, for a change of all pixels costs accuracy besides; both are looked at afterwards. Where
+    no repair stands it, the one that came nearest is tried with both. Warps are left out where there is something else,
+    for most models have some. Where none stands it then, the one is taken that exceeds these bounds by least, in sum.
+    The repair that is taken is done anew with all images.
 
     Args:
         tried: Specs of repairs, in the order in which they are tried.
@@ -93,12 +96,13 @@ class Automatic:
         check_given(model, triggers)
         labelled, cost = with_answers(model, clean)
         seen, unseen = _parted(labelled, triggers, rng.child(self.name))
-        course = _Course(model, seen, unseen, tuple(triggers), rng, progress)
+        telling = _where_there_are(triggers, lambda one: not isinstance(one, ReversedWarp))
+        course = _Course(model, seen, unseen, telling, rng, progress)
+        first = _where_there_are(course.triggers, lambda one: isinstance(one, ReversedPatch))
         for spec in self.tried:
-            course.run(spec, course.triggers, last=spec == self.tried[-1])
-        if len(course.triggers) > 1 and course.nearest is not None:
-            for trigger in course.triggers:
-                course.run(course.nearest.spec, (trigger,))
+            course.run(spec, first, last=spec == self.tried[-1])
+        if len(first) < len(course.triggers) and course.nearest is not None:
+            course.run(course.nearest.spec, course.triggers)
         assert course.nearest is not None
         taken = course.nearest
         chosen = STEPS.create(taken.spec)
@@ -114,12 +118,7 @@ class _Tried:
     spec: str
     triggers: tuple[ReversedTrigger, ...]
     excess: float
-    alone: bool
-
-    @property
-    def named(self) -> str:
-        """The repair in words."""
-        return _named(self.spec, self.triggers, alone=self.alone)
+    named: str
 
 
 class _Course:
@@ -154,25 +153,33 @@ class _Course:
         """
         if self.nearest is not None and not self.nearest.excess:
             return
-        alone = len(given) < len(self.triggers)
+        named = f"{spec} of the {_kinds(given)}" if len(given) < len(self.triggers) else spec
         try:
             one = STEPS.create(spec)
             made = one.repair(self._model, self._seen, triggers=given, rng=self._rng, progress=self._progress)
         except (FailedError, UsageError) as error:
             if self.nearest is None and last:
                 raise
-            self.notes.append(f"Tried {_named(spec, given, alone=alone)}, which could not be done: {error}")
+            self.notes.append(f"Tried {named}, which could not be done: {error}")
             return
         trial = _tried(made, self._model, self._seen, self._unseen, self.triggers, self._rng, self._progress)
         self.cost += made.cost + trial.cost
-        self.notes.append(f"Tried {_named(spec, given, alone=alone)}: {trial.words}.")
+        self.notes.append(f"Tried {named}: {trial.words}.")
         if self.nearest is None or trial.excess < self.nearest.excess:
-            self.nearest = _Tried(spec, given, trial.excess, alone)
+            self.nearest = _Tried(spec, given, trial.excess, named)
 
 
-def _named(spec: str, triggers: Sequence[ReversedTrigger], *, alone: bool) -> str:
-    """A repair, and which trigger it takes out where that is one of several."""
-    return f"{spec} of the {kind_of(triggers[0])} for label {triggers[0].target} alone" if alone else spec
+def _kinds(triggers: Sequence[ReversedTrigger]) -> str:
+    """What some triggers are and where they lead, in words."""
+    return " and the ".join(f"{kind_of(one)} for label {one.target}" for one in triggers)
+
+
+def _where_there_are(
+    triggers: Sequence[ReversedTrigger], wanted: Callable[[ReversedTrigger], bool]
+) -> tuple[ReversedTrigger, ...]:
+    """The triggers that are wanted; of a label that has none of these, all."""
+    served = {one.target for one in triggers if wanted(one)}
+    return tuple(one for one in triggers if wanted(one) or one.target not in served)
 
 
 def _parted(images: ImageSet, triggers: Sequence[ReversedTrigger], rng: Rng) -> tuple[ImageSet, ImageSet]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mantrap.core import SILENT, Classifier, Cost, ImageSet, Rng
+from mantrap.core import SILENT, Classifier, Cost, ImageSet, ReversedPerturbation, ReversedWarp, Rng
 from mantrap.errors import FailedError, SpecError, UsageError
 from mantrap.repair import REPAIRS, Automatic, FineTuning, Pruning, Unlearning, automatic
 from mantrap.repair.automatic import Trial
@@ -44,7 +44,7 @@ class TestRule:
         found = mended(ONE, TWO, THREE)
 
         assert [repair.partition("=")[2][:1] for repair, _, _ in seen] == ["2", "3"]
-        assert found.notes[-1] == f"Taken is {TWO}, done anew with all images."
+        assert found.notes[4] == f"Taken is {TWO}, done anew with all images."
 
     def test_where_none_does_it_is_the_one_that_exceeds_the_bounds_by_least(self, outcomes):
         given, _ = outcomes
@@ -84,8 +84,13 @@ class TestRule:
         assert second.endswith("points, whether it comes back cannot be told.")
 
 
-class TestAlone:
-    """Several triggers: the repair that came nearest is tried with each alone, and all are looked at afterwards."""
+CHANGE, STRANGE = ReversedPerturbation(2, LOWER.mask.expand(1, 8, 8) / 2), ReversedPerturbation(1, torch.ones(1, 8, 8))
+WARP = ReversedWarp(2, torch.full((2, 8, 8), 0.1))
+"""What an audit may have recovered beside patches: for the label of the lower one, and for another."""
+
+
+class TestSeveral:
+    """Patches are taken out first, and all that tells something is looked at afterwards."""
 
     @pytest.fixture
     def given_to(self, monkeypatch):
@@ -100,50 +105,58 @@ class TestAlone:
         monkeypatch.setattr(Unlearning, "repair", noted)
         return seen
 
-    def test_it_is_that_which_came_nearest(self, outcomes, given_to):
+    def test_the_repair_that_came_nearest_by_patches_is_tried_with_all(self, outcomes, given_to):
         given, _ = outcomes
-        given += [trial(left=0.3), trial(left=0.1), trial(left=0.2), trial(left=0.07), trial()]
-        found = mended(ONE, TWO, THREE, triggers=(LOWER, UPPER))
+        given += [trial(left=0.3), trial(left=0.1), trial(left=0.2), trial(left=0.07)]
+        found = mended(ONE, TWO, THREE, triggers=(LOWER, CHANGE))
 
-        both = (LOWER, UPPER)
-        assert given_to == [(2, both), (3, both), (4, both), (3, (LOWER,)), (3, (UPPER,)), (3, (UPPER,))]
-        assert found.notes[3].startswith(f"Tried {TWO} of the patch for label 2 alone: a trigger works on 7.0 %")
-        assert found.notes[-1] == f"Taken is {TWO} of the patch for label 1 alone, done anew with all images."
+        both = (LOWER, CHANGE)
+        assert given_to == [(2, (LOWER,)), (3, (LOWER,)), (4, (LOWER,)), (3, both), (3, both)]
+        assert found.notes[0].startswith(f"Tried {ONE} of the patch for label 2: a trigger works on 30.0 %")
+        assert found.notes[3].startswith(f"Tried {TWO}: a trigger works on 7.0 %")
+        assert found.notes[4] == f"Taken is {TWO}, done anew with all images."
 
-    def test_it_is_not_done_where_one_stands_its_trial_with_all(self, outcomes, given_to):
-        given, _ = outcomes
-        given += [trial(left=0.3), trial()]
-        mended(ONE, TWO, triggers=(LOWER, UPPER))
-
-        assert [triggers for _, triggers in given_to] == [(LOWER, UPPER)] * 3
-
-    def test_the_first_that_stands_its_trial_alone_ends_it(self, outcomes, given_to):
+    def test_that_is_not_done_where_one_stands_its_trial(self, outcomes, given_to):
         given, _ = outcomes
         given += [trial(left=0.3), trial()]
-        mended(ONE, triggers=(LOWER, UPPER))
+        found = mended(ONE, TWO, triggers=(LOWER, CHANGE))
 
-        assert [triggers for _, triggers in given_to] == [(LOWER, UPPER), (LOWER,), (LOWER,)]
+        assert [triggers for _, triggers in given_to] == [(LOWER,)] * 3
+        assert found.notes[-1] == f"Taken is {TWO} of the patch for label 2, done anew with all images."
 
-    def test_what_is_worse_alone_is_not_taken(self, outcomes, given_to):
+    def test_what_is_no_better_with_all_is_not_taken(self, outcomes, given_to):
         given, _ = outcomes
-        given += [trial(left=0.3), trial(left=0.3), trial(left=0.4)]
-        mended(ONE, triggers=(LOWER, UPPER))
+        given += [trial(left=0.3), trial(left=0.3)]
+        mended(ONE, triggers=(LOWER, CHANGE))
 
-        assert given_to[-1][1] == (LOWER, UPPER)
+        assert given_to[-1][1] == (LOWER,)
 
-    def test_all_triggers_are_looked_at_afterwards(self, monkeypatch):
+    def test_all_but_warps_are_looked_at_afterwards(self, monkeypatch):
         looked = []
         monkeypatch.setattr(automatic, "_tried", lambda *given: looked.append(given[4]) or trial(left=0.3))
-        mended(ONE, triggers=(LOWER, UPPER))
+        mended(ONE, triggers=(LOWER, CHANGE, WARP))
 
-        assert looked == [(LOWER, UPPER)] * 3
+        assert looked == [(LOWER, CHANGE)] * 2
 
-    def test_a_single_trigger_is_not_tried_again(self, outcomes, given_to):
+    @pytest.mark.parametrize(
+        ("triggers", "first", "whole"),
+        [
+            ((LOWER,), (LOWER,), None),
+            ((LOWER, UPPER), (LOWER, UPPER), None),
+            ((CHANGE,), (CHANGE,), None),
+            ((WARP,), (WARP,), None),
+            ((WARP, CHANGE), (CHANGE,), None),
+            ((CHANGE, UPPER), (CHANGE, UPPER), None),
+            ((WARP, UPPER, STRANGE), (WARP, UPPER), (WARP, UPPER, STRANGE)),
+        ],
+        ids=lambda some: "+".join(f"{type(one).__name__[8:]}{one.target}" for one in some or ()) or "none",
+    )
+    def test_every_label_has_the_best_that_was_recovered_for_it(self, outcomes, given_to, triggers, first, whole):
         given, _ = outcomes
-        given += [trial(left=0.3)]
-        mended(ONE)
+        given += [trial(left=0.3), trial(left=0.2)]
+        mended(ONE, triggers=triggers)
 
-        assert len(given_to) == 2
+        assert [some for _, some in given_to] == ([first, first] if whole is None else [first, whole, whole])
 
 
 class TestPassedOver:
