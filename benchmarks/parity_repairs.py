@@ -32,7 +32,10 @@ from mantrap.workflow.sharpening import sharpened
 
 SEEDS = 3
 TASKS = {"mnist": "mnist-badnets", "gtsrb": "gtsrb-badnets-paper"}
-PAPER = "unlearning(updates=0, optimizer='adam', schedule='constant', share=0.2, strength=1.0, screen=False)"
+PAPER = (
+    "unlearning(updates=0, optimizer='adam', schedule='constant', "
+    "augment='none', share=0.2, strength=1.0, screen=False)"
+)
 """As the paper has it: one epoch, a fifth of the images with the trigger as it is."""
 _OURS = "unlearning"
 _WORKS_FROM = 0.5

@@ -8,7 +8,17 @@ import torch
 from mantrap.core import Classifier, Cost, ImageSet, Progress, Rng, require
 from mantrap.errors import FailedError, UsageError
 from mantrap.ops.scores import predictions
-from mantrap.training import CROSS_ENTROPY, OPTIMIZERS, SCHEDULES, Objective, Recipe, check_fits, fit, trainable
+from mantrap.training import (
+    AUGMENTATIONS,
+    CROSS_ENTROPY,
+    OPTIMIZERS,
+    SCHEDULES,
+    Objective,
+    Recipe,
+    check_fits,
+    fit,
+    trainable,
+)
 
 _SHOWN = 32
 """Images on which it is seen whether a trained model answers at all."""
@@ -24,6 +34,7 @@ class Tuning:
         batch_size: Images in one update.
         optimizer: Spec of an optimiser.
         schedule: Spec of a learning rate schedule.
+        augment: Spec of an augmentation.
     """
 
     epochs: int = 1
@@ -31,6 +42,7 @@ class Tuning:
     batch_size: int = 32
     optimizer: str = "adam(lr=0.001)"
     schedule: str = "cosine"
+    augment: str = "none"
 
     def __post_init__(self) -> None:
         for field, least in (("epochs", 1), ("updates", 0), ("batch_size", 2)):
@@ -38,11 +50,18 @@ class Tuning:
             require(value >= least, field=field, expected=f"of at least {least}", got=value)
         OPTIMIZERS.create(self.optimizer)
         SCHEDULES.create(self.schedule)
+        AUGMENTATIONS.create(self.augment)
 
     def recipe(self, images: int) -> Recipe:
         """The recipe for so many images."""
         epochs = max(self.epochs, math.ceil(self.updates / math.ceil(images / self.batch_size)))
-        return Recipe(epochs=epochs, batch_size=self.batch_size, optimizer=self.optimizer, schedule=self.schedule)
+        return Recipe(
+            epochs=epochs,
+            batch_size=self.batch_size,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            augment=self.augment,
+        )
 
     def tuned(
         self,

@@ -44,7 +44,7 @@ class TestRule:
         found = mended(ONE, TWO, THREE)
 
         assert [repair.partition("=")[2][:1] for repair, _, _ in seen] == ["2", "3"]
-        assert found.notes[4] == f"Taken is {TWO}, done anew with all images."
+        assert found.notes[-1] == f"Taken is {TWO}, done anew with all images."
 
     def test_where_none_does_it_is_the_one_that_exceeds_the_bounds_by_least(self, outcomes):
         given, _ = outcomes
@@ -320,7 +320,7 @@ class TestWhole:
 class TestSettings:
     def test_its_control_is_that_of_the_last(self):
         assert Automatic(tried=(ONE, "unlearning(updates=9)")).control == FineTuning(
-            updates=9, optimizer="adam(lr=0.003)"
+            updates=9, optimizer="adam(lr=0.003)", augment="affine"
         )
 
     def test_pruning_comes_first_and_every_default_can_be_made(self):

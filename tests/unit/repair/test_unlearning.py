@@ -26,7 +26,7 @@ from tests.repairing import (
     success,
 )
 
-USUAL = Unlearning(updates=200, optimizer="adam(lr=0.001)", share=0.5, strength=2.0)
+USUAL = Unlearning(updates=200, optimizer="adam(lr=0.001)", augment="none", share=0.5, strength=2.0)
 SHORT = Unlearning(updates=6, batch_size=8)
 
 
@@ -83,6 +83,7 @@ class TestBackdoors:
 class TestControl:
     def test_it_has_the_settings_of_the_training_and_no_other(self):
         settings = {"epochs": 3, "updates": 7, "batch_size": 9, "optimizer": "sgd(lr=0.5)", "schedule": "constant"}
+        settings |= {"augment": "affine(degrees=3.0)"}
         repair = Unlearning(**settings, share=0.1, strength=3.0, screen=False)
 
         assert repair.control == FineTuning(**settings)
