@@ -89,7 +89,7 @@ def make(plan: ZooPlan, *, out: Path) -> ZooModel:
     for attempt in range(1, ATTEMPTS + 1):
         accuracy, measures, failure = _attempted(plan, path, train_set, test, Rng(plan.seed + attempt - 1))
         learned = accuracy is not None and accuracy.value >= plan.least_accuracy
-        works = learned and all(map(_planted, measures))
+        works = learned and all(map(planted, measures))
         if works:
             break
     model = ZooModel(
@@ -127,7 +127,7 @@ def _attempted(
         return None, (), str(error)
 
 
-def _planted(measure: AttackMeasure) -> bool:
+def planted(measure: AttackMeasure) -> bool:
     """Whether a backdoor works, and its trigger does not do as much to a clean model."""
     anyway = measure.clean_model_success
     more = anyway is None or measure.success.value - anyway.value >= LEAST_MORE
