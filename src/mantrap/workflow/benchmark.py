@@ -69,7 +69,7 @@ def benchmark(
     """
     started, digests = dt.datetime.now(dt.UTC), check_plan(work.plan)
     grid = Grid(work.plan, digests, tuple(subjects(work.plan, digests)))
-    wanted = tuple(_wanted(grid, work.only))
+    wanted = _wanted(grid, work.only)
     outputs = (RECORD_FILE, TABLE_FILE, REPORT_FILE)
     with RunFolder(out, {"kind": "grid"}).claimed(fresh=fresh, outputs=outputs) as folder:
         pieces = dict(_known(grid, Place(out)))
@@ -80,26 +80,21 @@ def benchmark(
     return record
 
 
-def _wanted(grid: Grid, only: str) -> Iterator[Job]:
-    """The jobs of the cells that a pattern chooses, with the measuring of their models and all that these need.
+def _wanted(grid: Grid, only: str) -> tuple[Job, ...]:
+    """The jobs of the cells that a pattern chooses, all that these need, and the measuring of every model among that.
 
     Raises:
         UsageError: It chooses none.
     """
-    seen: set[str] = set()
-    for subject in grid.subjects:
-        chosen = [job for cell, job in cells_of(subject, {}) if _fits(cell, only)]
-        for job in (below for one in (subject.measured, *chosen) for below in one.below() if chosen):
-            if job.key not in seen:
-                seen.add(job.key)
-                yield job
-    if not seen:
-        some = next(cell for subject in grid.subjects for cell, _ in cells_of(subject, {}))
+    cells = [pair for subject in grid.subjects for pair in cells_of(subject, {})]
+    jobs = {below.key: below for cell, job in cells if _fits(cell, only) for below in job.below()}
+    if not jobs:
         raise UsageError(
-            expected=f"a pattern of cells such as {some.name}, or of a part of their names",
+            expected=f"a pattern of cells such as {cells[0][0].name}, or of a part of their names",
             got=repr(only),
             remedy="Correct --only.",
         )
+    return *jobs.values(), *(subject.measured for subject in grid.subjects if subject.made.key in jobs)
 
 
 def _fits(cell: GridCell, only: str) -> bool:

@@ -5,7 +5,8 @@ from functools import lru_cache
 
 from mantrap.core import ImageSet, Rng
 from mantrap.core.attack import DataAttack, LearnedTrigger, ModelAttack
-from mantrap.data import load, split
+from mantrap.data import load
+from mantrap.data.splits import sample
 from mantrap.errors import DataError, MantrapError, UsageError
 from mantrap.models import Preprocessing
 from mantrap.poison import ATTACKS, put_on
@@ -28,31 +29,53 @@ class Images:
 def images_of(data: str, seed: int, training: int | None, defender: int, test: int) -> Images:
     """The images that a seed draws, each label in proportion: of the train split, and of the test split.
 
+    The defender's do not depend on how many are measured on.
+
     Args:
         data: A named set, or a path.
         seed: Of the choice.
         training: How many of the train split; all where ``None``.
-        defender: About how many of the test split the defender has.
-        test: About how many others are measured on.
+        defender: How many of the test split the defender has.
+        test: How many others are measured on: no content and no group is in both.
 
     Raises:
         DataError: There are no labels, or files are broken.
         UsageError: The data set is not there or not divided, or has fewer images.
     """
-    rng, wanted = Rng(seed), defender + test
+    rng = Rng(seed)
     trained = load(data, split="train", limit=training, rng=rng.child("training images"))
-    others = load(data, split="test", limit=wanted, rng=rng.child("test images"))
-    for images, count, where in ((trained, training or 1, "train"), (others, wanted, "test")):
+    known = load(data, split="test", limit=defender, rng=rng.child("defender images"))
+    others = load(data, split="test", limit=defender + test, rng=rng.child("test images"))
+    for images in (trained, known):
         if not images.labelled:
             raise DataError(expected=f"labels for {data}", got="none", remedy="A grid needs labelled sets.")
-        if len(images) < count:
+    rest = _apart(others, known)
+    if len(rest) < test:  # groups and equal images took some with them: the others are among all that there are
+        others = load(data, split="test")
+        rest = _apart(others, known)
+    for found, count, where in (
+        (len(trained), training or 1, "train split"),
+        (len(known), defender, "test split"),
+        (len(rest), test, "test split beside those of the defender"),
+    ):
+        if found < count:
             raise UsageError(
-                expected=f"{count:,} images in the {where} split of {data}",
-                got=f"{len(images):,}",
+                expected=f"{count:,} images in the {where}, of {data}",
+                got=f"{found:,}",
                 remedy="Lower images in [training], or in [defender] and [test], or leave the data set out.",
             )
-    parts = split(others, {"defender": defender / wanted, "test": test / wanted}, rng=rng.child("test images"))
-    return Images(trained, parts["defender"], parts["test"])
+    assert others.labels is not None
+    labels = others.labels[rest].tolist()
+    chosen = sample(labels, len(rest), test, rng=rng.child("measured images"))
+    return Images(trained, known, others.subset([rest[place] for place in chosen]))
+
+
+def _apart(images: ImageSet, known: ImageSet) -> list[int]:
+    """The numbers of those that share no content and no group with images that are known."""
+    contents, groups = set(known.content_hashes), set(known.groups or ())
+    own = images.groups or ("",) * len(images)
+    pairs = zip(images.content_hashes, own, strict=True)
+    return [i for i, (content, group) in enumerate(pairs) if content not in contents and group not in groups]
 
 
 def drawn(plan: GridPlan, data: str, seed: int) -> Images:
