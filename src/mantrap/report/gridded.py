@@ -18,15 +18,16 @@ _TITLES = {
     DefenceKind.REPAIR: "Repairs",
     DefenceKind.SCREEN: "Screens",
 }
+_SEEDS = "Each seed has its interval at 95 %, all of them together have their mean and their range."
 _SAID = {
     DefenceKind.DETECTOR: "What an audit by each detector says of each model. The p-value is the chance that a model "
     "without a backdoor looks as suspicious. The AUROC says how well p-values part these models from the clean ones of "
-    "the same task; models whose backdoor does not work are left out of it.",
+    "the same task, with its interval at 95 %; models whose backdoor does not work are left out of it.",
     DefenceKind.GUARD: "Measured on test images: clean ones that are flagged, and images on which the planted trigger "
-    "works that are let through. Of several backdoors the one is shown that the guard knows worst.",
+    f"works that are let through. Of several backdoors the one is shown that the guard knows worst. {_SEEDS}",
     DefenceKind.REPAIR: "Measured on test images with the planted trigger, before and after. The control is the same "
-    "effort without what a recovered trigger tells. Of several backdoors the one is shown that works best.",
-    DefenceKind.SCREEN: "Which images of the training set are flagged: of the poisoned ones, and of the others.",
+    f"effort without what a recovered trigger tells. Of several backdoors the one is shown that works best. {_SEEDS}",
+    DefenceKind.SCREEN: f"Which images of the training set are flagged: of the poisoned ones, and of the others. {_SEEDS}",
 }
 
 
