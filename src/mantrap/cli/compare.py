@@ -53,7 +53,7 @@ def _compared(first: Path, second: Path, names: tuple[str, str]) -> ComparedReco
     from mantrap.workflow.compare_grids import compare_grids  # noqa: PLC0415 - start-up
 
     kinds = [_kind(path) for path in (first, second)]
-    if kinds[0] != kinds[1]:
+    if kinds[0] != kinds[1] or kinds[0] not in _RECORDS:
         raise UsageError(
             expected="two audits or two grids",
             got=f"a record of the kind {kinds[0]} and one of the kind {kinds[1]}",

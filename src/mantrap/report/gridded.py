@@ -27,7 +27,8 @@ _SAID = {
     f"works that are let through. Of several backdoors the one is shown that the guard knows worst. {_SEEDS}",
     DefenceKind.REPAIR: "Measured on test images with the planted trigger, before and after. The control is the same "
     f"effort without what a recovered trigger tells. Of several backdoors the one is shown that works best. {_SEEDS}",
-    DefenceKind.SCREEN: f"Which images of the training set are flagged: of the poisoned ones, and of the others. {_SEEDS}",
+    DefenceKind.SCREEN: "Which images of the training set are flagged: of the poisoned ones, and of the others. "
+    f"{_SEEDS}",
 }
 
 
