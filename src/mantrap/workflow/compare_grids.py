@@ -37,7 +37,7 @@ def _headline(both: int, changes: Iterable[ChangeRecord], only: tuple[list[str],
     changed = {change.about for change in changes}
     sure = {change.about for change in changes if change.sure}
     told = f"Of {both:,} models and cells that both grids have, "
-    told += f"{len(changed):,} differ, {len(sure):,} of them surely" if changed else "none differs"
+    told += f"{len(changed):,} differ, {len(sure):,} of them beyond the interval at 95 %" if changed else "none differs"
     more = [f"{len(names):,} only the {which}" for names, which in zip(only, ("first", "second"), strict=True) if names]
     return f"{told}; {' and '.join(more)} has." if more else f"{told}."
 

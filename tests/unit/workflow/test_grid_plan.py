@@ -198,3 +198,10 @@ def test_a_set_without_labels_or_parts_is_refused(tmp_path):
 def test_a_spec_of_nothing_is_a_spec_error():
     with pytest.raises(SpecError):
         plan_of(SMALLEST | {"attacks": ["("]})
+
+
+def test_the_grid_of_the_documentation_is_the_example(root, tmp_path):
+    text = (root / "docs" / "benchmark.md").read_text().partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "shown.toml").write_text(text)
+
+    assert read_grid(tmp_path / "shown.toml") == read_grid(root / "examples" / "benchmark.toml")
