@@ -118,6 +118,7 @@ class Breaking:
     name: ClassVar[str] = "breaking"
     quick: ClassVar[str] = "breaking"
     tried: ClassVar[list] = []
+    file: str = ""
 
     def implant(self, *_, **__):
         self.tried.append(1)

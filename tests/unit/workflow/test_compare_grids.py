@@ -61,7 +61,10 @@ def test_a_share_that_differs_comes_with_the_interval_of_the_difference(record):
     assert (change.difference, change.low, change.high) == (expected.value, expected.low, expected.high)
     assert change.sure
     assert not found.findings_same
-    assert found.headline == "Of 14 models and cells that both grids have, 1 differ, 1 of them beyond the interval at 95 %."
+    assert (
+        found.headline
+        == "Of 14 models and cells that both grids have, 1 differ, 1 of them beyond the interval at 95 %."
+    )
 
 
 def test_a_small_difference_is_not_sure(record):
