@@ -44,7 +44,7 @@ EMPTY = Entry(NOTHING)
 
 def points(value: float) -> str:
     """A difference of two shares in percentage points: ``"-0.4"``, with a true minus."""
-    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return f"{100 * value:+z.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def share(title: str, name: str) -> Column:
