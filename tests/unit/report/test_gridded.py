@@ -228,6 +228,13 @@ def test_the_table_has_a_row_for_each_cell_with_every_figure_and_its_ends(record
     assert {row["data"] for row in rows} == {f"'{DATA}"}  # which no spreadsheet takes for a formula
 
 
+def test_an_error_that_looks_like_a_formula_is_none(record):
+    broken = dataclasses.replace(record.cells[8], failure="=1+1")
+    rows = list(csv.DictReader(render_grid_csv(dataclasses.replace(record, cells=(broken,))).splitlines()))
+
+    assert rows[0]["said"] == "'=1+1"
+
+
 def test_every_column_of_a_figure_comes_with_its_ends(rows):
     names = [name for name in rows[0] if name.endswith(("_low", "_high"))]
 

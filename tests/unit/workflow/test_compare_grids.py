@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mantrap.ops.intervals import unpaired_difference, wilson
+from mantrap.ops.intervals import paired_difference, unpaired_difference, wilson
 from mantrap.records import CellState, ComparedRecord
 from mantrap.workflow.compare_grids import compare_grids
 from tests import gridded
@@ -72,6 +72,14 @@ def test_a_small_difference_is_not_sure(record):
 
     assert change.low < 0 < change.high
     assert not change.sure
+
+
+def test_a_paired_difference_is_no_finding_of_its_own(record):
+    other = paired_difference(both=87, first=2, second=3, neither=8)  # of the same shares
+    repaired = dataclasses.replace(record.cells[6].repaired, accuracy=other, control_accuracy=other)
+
+    assert repaired.accuracy != record.cells[6].repaired.accuracy
+    assert compared(record, with_cell(record, 6, repaired=repaired)).findings_same
 
 
 def test_an_area_has_a_difference_without_an_interval(record):
