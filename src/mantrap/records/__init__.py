@@ -32,13 +32,13 @@ from mantrap.records.grid import (
     GridDetected,
     GridGuarded,
     GridModel,
-    GridPiece,
     GridPlan,
     GridRecord,
     GridRepaired,
     GridScreened,
     GridVolatile,
 )
+from mantrap.records.grid_pieces import GridPiece
 from mantrap.records.guarding import (
     CurvePoint,
     FilterRecord,

@@ -1,7 +1,9 @@
 """A grid of experiments: every attack against every defence on every task, with every seed."""
 
 import enum
+from typing import Self
 
+from mantrap.errors import RecordError
 from mantrap.records.attacks import AttackMeasure, Difference
 from mantrap.records.audit import StageCost, Verdict
 from mantrap.records.base import SCHEMA_VERSION, Record
@@ -123,31 +125,6 @@ class GridScreened(Record):
     notes: tuple[str, ...]
 
 
-class GridPiece(Record):
-    """A finished piece of a grid's work, as it is kept: a model, what was measured of it, or what a defence came to.
-
-    ``key`` is the digest of all that it depends on, ``what`` is in words what it is. Of a model ``sha256`` is the
-    digest of its file. ``failure`` says how a piece failed, ``untried`` why nothing could be done.
-    """
-
-    schema_version: str = SCHEMA_VERSION
-    kind: str = "grid_piece"
-    key: str
-    what: str
-    failure: str = ""
-    untried: str = ""
-    sha256: str = ""
-    accuracy: Rate | None = None
-    comparison: Difference | None = None
-    measures: tuple[AttackMeasure, ...] = ()
-    detected: GridDetected | None = None
-    guarded: GridGuarded | None = None
-    repaired: GridRepaired | None = None
-    screened: GridScreened | None = None
-    cost: tuple[StageCost, ...] = ()
-    cpu_seconds: float = 0.0
-
-
 class GridModel(Record):
     """A model of a grid; ``attack`` is ``"clean"`` where it has none.
 
@@ -207,6 +184,17 @@ class GridCell(Record):
         """The name of its model."""
         return f"{self.data}/{self.model}/{self.attack}/s{self.seed}"
 
+    @property
+    def holds_its_result(self) -> bool:
+        """Whether what it came to is there, where it is done."""
+        found = {
+            DefenceKind.DETECTOR: self.detected,
+            DefenceKind.GUARD: self.guarded,
+            DefenceKind.REPAIR: self.repaired,
+            DefenceKind.SCREEN: self.screened,
+        }
+        return self.state is not CellState.DONE or found[self.defends] is not None
+
 
 class GridArea(Record):
     """How well the p-values of a detector part models with a backdoor from clean ones of the same task.
@@ -245,3 +233,21 @@ class GridRecord(Record):
     versions: dict[str, str]
     command: str
     volatile: GridVolatile
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a record back; see :meth:`mantrap.records.base.Record.from_json`.
+
+        Raises:
+            RecordError: As for any record; or a cell is of a model that is not there, or is done and came to nothing.
+        """
+        found = super().from_json(text)
+        models = {model.name for model in found.models}
+        for cell in found.cells:
+            if cell.of not in models or not cell.holds_its_result:
+                raise RecordError(
+                    expected="a model for every cell, and a result for every one that is done",
+                    got=f"none for {cell.name:.200}",
+                    remedy="The record is damaged; run the grid again.",
+                )
+        return found

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mantrap.records import CellState, DefenceKind, GridArea, GridCell, GridModel, GridRecord
+from mantrap.records import CellState, DefenceKind, GridArea, GridCell, GridModel, GridRecord, Rate
 from mantrap.records.grid import CLEAN
 from mantrap.records.grid_figures import most
 from mantrap.report.grid_columns import COLUMNS, EMPTY, NOTHING, Entry, Seen, brief
@@ -227,11 +227,10 @@ def _model_line(model: GridModel) -> Line:
         told = f"{model.state.value}: {model.failure}" if model.failure else model.state.value
         return Line(title, (), told, failed=model.state is CellState.FAILED)
 
-    def rate(found: object) -> Entry:
-        value, low, high = (getattr(found, name, None) for name in ("value", "low", "high"))
-        return EMPTY if value is None or low is None or high is None else Entry(percent(value), interval((low, high)))
+    def rate(found: Rate | None) -> Entry:
+        return EMPTY if found is None else Entry(percent(found.value), interval((found.low, found.high)))
 
-    worst = min(model.measures, key=lambda measure: measure.success.value, default=None)
+    worst = min((measure.success for measure in model.measures), key=lambda one: one.value, default=None)
     on_clean = most([measure.clean_model_success for measure in model.measures])
     works = Entry("yes" if model.works else "no") if model.measures else EMPTY
-    return Line(title, (rate(model.accuracy), rate(worst and worst.success), rate(on_clean), works))
+    return Line(title, (rate(model.accuracy), rate(worst), rate(on_clean), works))

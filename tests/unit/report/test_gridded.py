@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from mantrap.errors import RecordError
 from mantrap.records import CellState, GridRecord
 from mantrap.report import GRID_RENDERERS, render_grid_csv, render_grid_html, render_grid_text
 from tests import gridded
@@ -261,3 +262,19 @@ def test_a_record_is_rendered_the_same_when_it_is_read_back(record):
 
     for render in GRID_RENDERERS.values():
         assert render(again) == render(record)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: dataclasses.replace(record, models=record.models[1:]),
+        lambda record: dataclasses.replace(record, cells=(dataclasses.replace(record.cells[0], detected=None),)),
+        lambda record: dataclasses.replace(record, cells=(dataclasses.replace(record.cells[4], guarded=None),)),
+        lambda record: dataclasses.replace(record, cells=(dataclasses.replace(record.cells[6], repaired=None),)),
+        lambda record: dataclasses.replace(record, cells=(dataclasses.replace(record.cells[9], screened=None),)),
+    ],
+    ids=["model", "detector", "guard", "repair", "screen"],
+)
+def test_a_damaged_record_is_refused(record, damage):
+    with pytest.raises(RecordError, match="expected a model for every cell, and a result for every one that is done"):
+        GridRecord.from_json(damage(record).to_json())
