@@ -187,12 +187,8 @@ class GridCell(Record):
     @property
     def holds_its_result(self) -> bool:
         """Whether what it came to is there, where it is done."""
-        found = {
-            DefenceKind.DETECTOR: self.detected,
-            DefenceKind.GUARD: self.guarded,
-            DefenceKind.REPAIR: self.repaired,
-            DefenceKind.SCREEN: self.screened,
-        }
+        results = (self.detected, self.guarded, self.repaired, self.screened)
+        found = dict(zip(DefenceKind, results, strict=True))
         return self.state is not CellState.DONE or found[self.defends] is not None
 
 
