@@ -143,7 +143,7 @@ class Idle:
 
 @dataclass(frozen=True, kw_only=True)
 class Closing(Idle):
-    """A repair that knows where the first backdoor is, and closes it."""
+    """A repair that knows where the first backdoor is, and closes it, but takes classes 2 and 3 for each other."""
 
     name: ClassVar[str] = "closing"
     quick: ClassVar[str] = "closing"
@@ -151,6 +151,7 @@ class Closing(Idle):
     def repair(self, model, clean, **_):
         made = still(model)
         made.module[4].weight.data[:, -2] = 0
+        made.module[4].weight.data[[2, 3]] = made.module[4].weight.data[[3, 2]]
         return Repaired(made, "closing", len(clean), Cost(7, 3), ("Closed.",))
 
 

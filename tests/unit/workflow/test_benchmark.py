@@ -310,12 +310,13 @@ def test_after_a_kill_the_same_call_goes_on_and_loses_one_piece_at_most(data, wh
 def test_a_model_that_is_gone_or_changed_is_made_anew(data, whole, tmp_path, made):
     record, folder = whole
     shutil.copytree(folder, tmp_path / "out")
-    gone, changed = (tmp_path / "out" / model.file for model in record.models[1:])
+    clean, gone, changed = (tmp_path / "out" / model.file for model in record.models)
     gone.unlink()
-    changed.write_bytes(b"not what it was")
+    for path in (clean, changed):
+        path.write_bytes(b"not what it was")
 
     assert stable(run(data, tmp_path / "out")) == stable(record)
-    assert sorted(made) == sorted([f"attacked {gridding.WIRED}", f"attacked {gridding.PATCHED}"])
+    assert sorted(made) == sorted(["clean clean", f"attacked {gridding.WIRED}", f"attacked {gridding.PATCHED}"])
 
 
 def test_a_piece_that_is_damaged_is_made_anew(data, whole, tmp_path, made):

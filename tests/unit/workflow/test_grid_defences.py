@@ -104,6 +104,8 @@ def test_a_repair_is_measured_before_and_after_beside_its_control(record, images
     assert closing.control_accuracy.value == 0 == idle.accuracy.value
     assert (idle.control, idle.control_after, idle.control_accuracy) == ("", (), None)
     assert closing.accuracy.second == model(record, gridding.WIRED).accuracy
+    assert closing.accuracy.first == accuracy(gridding.Closing().repair(guarding_model(), []).model, images.test)
+    assert closing.accuracy.value < -0.3
     assert closing.notes == ("Closed.",)
 
 
