@@ -9,15 +9,11 @@ from mantrap.workflow.zoo_plan import RETRAINING
 from tests import gridding
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return gridding.write_images(tmp_path_factory.mktemp("grid"))
-
-
-@pytest.fixture(autouse=True)
-def names():
+@pytest.fixture
+def ground(tmp_path):
+    """The images, where attacks and defences have their names."""
     with gridding.registered():
-        yield
+        yield gridding.write_images(tmp_path)
 
 
 def run(data, out, *, only, **changes):
@@ -26,9 +22,9 @@ def run(data, out, *, only, **changes):
 
 @pytest.mark.parametrize("begun", [True, False])
 def test_an_attack_on_a_trained_model_begins_with_the_clean_one_and_others_with_fresh_weights(
-    data, tmp_path, monkeypatch, begun
+    ground, tmp_path, monkeypatch, begun
 ):
-    given, plan = [], gridding.plan(data)
+    given, plan = [], gridding.plan(ground)
     implant = gridding.Wired.implant
 
     def noting(self, model, images, *, recipe, **more):
@@ -38,7 +34,7 @@ def test_an_attack_on_a_trained_model_begins_with_the_clean_one_and_others_with_
     monkeypatch.setattr(gridding.Wired, "implant", noting)
     if begun:
         monkeypatch.setitem(RETRAINING, "wired", "recipe")
-    record = run(data, tmp_path / "out", attacks=[gridding.WIRED], only="*/wired/idle/*")
+    record = run(ground, tmp_path / "out", attacks=[gridding.WIRED], only="*/wired/idle/*")
     clean = open_model(tmp_path / "out" / record.models[0].file)
 
     assert [(digest == clean.digest(), recipe) for digest, recipe in given] == [
@@ -46,7 +42,7 @@ def test_an_attack_on_a_trained_model_begins_with_the_clean_one_and_others_with_
     ]
 
 
-def test_an_attacker_has_the_clean_model(data, tmp_path, monkeypatch):
+def test_an_attacker_has_the_clean_model(ground, tmp_path, monkeypatch):
     given, apply = [], BadNets.apply
 
     def noting(self, images, *, model, **more):
@@ -54,7 +50,7 @@ def test_an_attacker_has_the_clean_model(data, tmp_path, monkeypatch):
         return apply(self, images, model=model, **more)
 
     monkeypatch.setattr(BadNets, "apply", noting)
-    record = run(data, tmp_path / "out", attacks=[gridding.PATCHED], only="*badnets*/white/*")
+    record = run(ground, tmp_path / "out", attacks=[gridding.PATCHED], only="*badnets*/white/*")
 
     assert set(given) == {open_model(tmp_path / "out" / record.models[0].file).digest()}
     assert len(given) == 2  # to train, and to screen what was trained on
