@@ -51,7 +51,15 @@ _VERBS = {
     "guard": ("mantrap.cli.guard:guard", "Fit a guard to a model that was audited, and measure what it keeps out."),
     "filter": ("mantrap.cli.filter:filter_images", "Say which of some images a guard flags."),
     "screen": ("mantrap.cli.screen:screen", "Look for poison in a training set, and say which images to keep."),
-    "report": ("mantrap.cli.report:report", "Render the record of a finished audit, repair, guard or screening again."),
+    "benchmark": (
+        "mantrap.cli.benchmark:benchmark",
+        "Try every attack against every defence on every task with every seed.",
+    ),
+    "compare": ("mantrap.cli.compare:compare", "Say in what two audits or two grids differ."),
+    "report": (
+        "mantrap.cli.report:report",
+        "Render the record of a finished audit, repair, guard, screening or grid again.",
+    ),
     "list": ("mantrap.cli.catalogue:show_list", "Name every detector, attack, trigger, architecture and so on."),
     "explain": ("mantrap.cli.catalogue:explain", "Describe one of them and its options."),
     "doctor": ("mantrap.cli.doctor:doctor", "Say what this machine has: versions, device, data sets, extras."),

@@ -5,15 +5,21 @@ from typing import TypeVar
 
 from mantrap.cli.options import existing
 from mantrap.errors import MissingDataError, RecordError
-from mantrap.records import AuditRecord, CleanseRecord, GuardRecord, ScreenRecord
+from mantrap.records import AuditRecord, CleanseRecord, GridRecord, GuardRecord, ScreenRecord
 
-Kept = TypeVar("Kept", AuditRecord, CleanseRecord, GuardRecord, ScreenRecord)
+Kept = TypeVar("Kept", AuditRecord, CleanseRecord, GridRecord, GuardRecord, ScreenRecord)
 
-_MADE = {AuditRecord: "audit", CleanseRecord: "repair", GuardRecord: "guard", ScreenRecord: "screening"}
+_MADE = {
+    AuditRecord: "audit",
+    CleanseRecord: "repair",
+    GridRecord: "grid",
+    GuardRecord: "guard",
+    ScreenRecord: "screening",
+}
 
 
 def read_record(path: Path, kind: type[Kept]) -> Kept:
-    """The record of a finished audit, repair, guard or screening.
+    """The record of a finished audit, repair, guard, screening or grid.
 
     Raises:
         MissingDataError: There is none.

@@ -82,3 +82,31 @@ def paired_difference(*, both: int, first: int, second: int, neither: int) -> Di
     low = value - reach(one.value - one.low, other.high - other.value)
     high = value + reach(one.high - one.value, other.value - other.low)
     return Difference(first=one, second=other, value=value, low=max(low, -1.0), high=min(high, 1.0))
+
+
+def unpaired_difference(first: Rate, second: Rate) -> Difference:
+    """The difference of two shares of different trials, with its interval at 95 %.
+
+    Where the trials are the same after all, and only the counts are known, the interval is mostly too wide: what two
+    models have in common is not known then.
+
+    Args:
+        first: A share with its Wilson interval.
+        second: Another one.
+
+    Returns:
+        Both shares, and first less second.
+
+    Example:
+        >>> change = unpaired_difference(wilson(56, 70), wilson(48, 80))
+        >>> round(change.value, 4), round(change.low, 4), round(change.high, 4)
+        (0.2, 0.0524, 0.3339)
+
+    Reference: R. G. Newcombe, Interval estimation for the difference between independent proportions: comparison of
+    eleven methods, Statistics in Medicine 17, 1998, method 10 (Wilson intervals without continuity correction); the
+    example is the first of its table II.
+    """
+    value = first.value - second.value
+    low = value - math.hypot(first.value - first.low, second.high - second.value)
+    high = value + math.hypot(first.high - first.value, second.value - second.low)
+    return Difference(first=first, second=second, value=value, low=max(low, -1.0), high=min(high, 1.0))

@@ -20,9 +20,25 @@ from mantrap.records.audit import (
 from mantrap.records.base import SCHEMA_VERSION, Record, json_schema
 from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
 from mantrap.records.cleansing import CleanseRecord, Outcome, PruningPoint, ReactivationRecord, TriggerRecord
+from mantrap.records.compared import ChangeRecord, ComparedRecord, SameRecord
 from mantrap.records.comparison import ComparisonRecord, ControlRecord, CopyRecord, StandingRecord, TraitRecord
 from mantrap.records.coverage import CoverageRecord, FamilyRecord
 from mantrap.records.curves import Area
+from mantrap.records.grid import (
+    CellState,
+    DefenceKind,
+    GridArea,
+    GridCell,
+    GridDetected,
+    GridGuarded,
+    GridModel,
+    GridPlan,
+    GridRecord,
+    GridRepaired,
+    GridScreened,
+    GridVolatile,
+)
+from mantrap.records.grid_pieces import GridPiece
 from mantrap.records.guarding import (
     CurvePoint,
     FilterRecord,
@@ -62,16 +78,20 @@ __all__ = [
     "Area",
     "AttackMeasure",
     "AuditRecord",
+    "CellState",
+    "ChangeRecord",
     "CheckRecord",
     "CheckStatus",
     "CleanSetRecord",
     "CleanseRecord",
+    "ComparedRecord",
     "ComparisonRecord",
     "ControlRecord",
     "CopyRecord",
     "CoverageRecord",
     "CurvePoint",
     "DataRecord",
+    "DefenceKind",
     "DetectionRecord",
     "Difference",
     "EpochRecord",
@@ -79,6 +99,17 @@ __all__ = [
     "FamilyRecord",
     "FilterRecord",
     "FlaggedRecord",
+    "GridArea",
+    "GridCell",
+    "GridDetected",
+    "GridGuarded",
+    "GridModel",
+    "GridPiece",
+    "GridPlan",
+    "GridRecord",
+    "GridRepaired",
+    "GridScreened",
+    "GridVolatile",
     "GuardCard",
     "GuardOutcome",
     "GuardRecord",
@@ -109,6 +140,7 @@ __all__ = [
     "Record",
     "ReferenceRecord",
     "Reproduction",
+    "SameRecord",
     "Scatter",
     "ScreenRecord",
     "ScreenedLabelRecord",

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from mantrap.errors import MantrapError, OutputError
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes a cell for a formula by, when it begins so."""
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Put bytes into a file so that nobody ever sees half of them; see :func:`drafted`.
@@ -63,6 +66,11 @@ def discard(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def harmless(name: str) -> str:
+    """A name from a stranger as a cell of a table, which no spreadsheet takes for a formula."""
+    return f"'{name}" if name.startswith(_FORMULA) else name
 
 
 def sha256_of(path: Path) -> str:

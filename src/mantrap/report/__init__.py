@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
-from mantrap.records import AuditRecord, CleanseRecord, GuardRecord, ScreenRecord
+from mantrap.records import AuditRecord, CleanseRecord, GridRecord, GuardRecord, ScreenRecord
 from mantrap.report.cleansed import render_cleanse_html, render_cleanse_text
+from mantrap.report.compared import render_compared_html, render_compared_text
 from mantrap.report.console import render_text
+from mantrap.report.grid_table import render_grid_csv
+from mantrap.report.gridded import render_grid_html, render_grid_text
 from mantrap.report.guarded import render_filter_text, render_guard_html, render_guard_text
 from mantrap.report.measured import likeness_lines, render_measure_html
 from mantrap.report.page import render_fragment, render_html
@@ -34,17 +37,30 @@ SCREEN_RENDERERS: dict[str, Callable[[ScreenRecord], str]] = {
     "text": render_screen_text,
 }
 """The same of a screening's."""
+GRID_RENDERERS: dict[str, Callable[[GridRecord], str]] = {
+    "html": render_grid_html,
+    "json": GridRecord.to_json,
+    "text": render_grid_text,
+    "csv": render_grid_csv,
+}
+"""The same of a grid's, which is a table as well."""
 
 __all__ = [
     "CLEANSE_RENDERERS",
+    "GRID_RENDERERS",
     "GUARD_RENDERERS",
     "RENDERERS",
     "SCREEN_RENDERERS",
     "likeness_lines",
     "render_cleanse_html",
     "render_cleanse_text",
+    "render_compared_html",
+    "render_compared_text",
     "render_filter_text",
     "render_fragment",
+    "render_grid_csv",
+    "render_grid_html",
+    "render_grid_text",
     "render_guard_html",
     "render_guard_text",
     "render_html",

@@ -9,9 +9,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from mantrap.core import ImageSet, Screened
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes a cell for a formula by, when it begins so."""
+from mantrap.records.files import harmless
 
 
 def flagged_by_any(found: Sequence[Screened]) -> Bool[Tensor, " n"]:
@@ -59,10 +57,5 @@ def ranked_table(images: ImageSet, found: Sequence[Screened], order: Int64[Tenso
         name = images.class_names[label] if label < len(images.class_names) else str(label)
         shown = (f"{values[number]:.6g}" for values in scores)
         file = images.files[number] if images.files else ""
-        table.writerow((rank, number, _harmless(file), label, _harmless(name), who, *shown))
+        table.writerow((rank, number, harmless(file), label, harmless(name), who, *shown))
     return text.getvalue()
-
-
-def _harmless(name: str) -> str:
-    """A name from a stranger that no spreadsheet takes for a formula."""
-    return f"'{name}" if name.startswith(_FORMULA) else name

@@ -89,7 +89,7 @@ def make(plan: ZooPlan, *, out: Path) -> ZooModel:
     for attempt in range(1, ATTEMPTS + 1):
         accuracy, measures, failure = _attempted(plan, path, train_set, test, Rng(plan.seed + attempt - 1))
         learned = accuracy is not None and accuracy.value >= plan.least_accuracy
-        works = learned and all(map(_planted, measures))
+        works = learned and all(map(planted, measures))
         if works:
             break
     model = ZooModel(
@@ -115,6 +115,13 @@ def cost_by_family(manifest: ZooManifest) -> Mapping[str, tuple[int, int, float]
     return dict(rows)
 
 
+def planted(measure: AttackMeasure) -> bool:
+    """Whether a backdoor works, and its trigger does not do as much to a clean model."""
+    anyway = measure.clean_model_success
+    more = anyway is None or measure.success.value - anyway.value >= LEAST_MORE
+    return measure.success.value >= LEAST_SUCCESS and more
+
+
 def _attempted(
     plan: ZooPlan, path: Path, images: ImageSet, test: ImageSet, rng: Rng
 ) -> tuple[Rate | None, tuple[AttackMeasure, ...], str]:
@@ -125,13 +132,6 @@ def _attempted(
         for left in [*path.parent.glob(f"{plan.name}.*")]:  # none where the folder is not there yet
             left.unlink()
         return None, (), str(error)
-
-
-def _planted(measure: AttackMeasure) -> bool:
-    """Whether a backdoor works, and its trigger does not do as much to a clean model."""
-    anyway = measure.clean_model_success
-    more = anyway is None or measure.success.value - anyway.value >= LEAST_MORE
-    return measure.success.value >= LEAST_SUCCESS and more
 
 
 def _made(

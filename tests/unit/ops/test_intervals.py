@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from mantrap.ops.intervals import paired_difference, wilson
+from mantrap.ops.intervals import paired_difference, unpaired_difference, wilson
 
 counts = st.integers(1, 10_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 
@@ -99,3 +99,26 @@ def test_it_holds_the_true_difference_as_often_as_it_says(chances):
 def test_impossible_tables_are_refused(table):
     with pytest.raises(ValueError, match="got"):
         paired(*table)
+
+
+shares = counts.map(lambda count: wilson(*count))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),
+    [((56, 70), (48, 80), 0.0524, 0.3339), ((9, 10), (3, 10), 0.1705, 0.8090), ((10, 10), (0, 10), 0.6075, 1.0)],
+)
+def test_of_different_images_it_is_newcombes_tenth_method(first, second, low, high):
+    """Table II of the paper: examples (a), (b) and (h)."""
+    change = unpaired_difference(wilson(*first), wilson(*second))
+
+    assert change.value == pytest.approx(first[0] / first[1] - second[0] / second[1])
+    assert (change.low, change.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+
+
+@given(shares, shares)
+def test_of_different_images_it_lies_inside_and_the_other_way_round_is_its_mirror(first, second):
+    change, mirrored = unpaired_difference(first, second), unpaired_difference(second, first)
+
+    assert -1.0 <= change.low <= change.value <= change.high <= 1.0
+    assert (change.low, change.high) == pytest.approx((-mirrored.high, -mirrored.low), abs=1e-12)
