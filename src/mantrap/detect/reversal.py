@@ -25,6 +25,7 @@ from mantrap.core import (
     require,
     spec_of,
 )
+from mantrap.core.results import GIVEN_UP
 from mantrap.core.shapes import Images
 from mantrap.detect.arms import ArmSearch, ArmSettings
 from mantrap.detect.begin import begin
@@ -35,6 +36,8 @@ from mantrap.detect.unit_search import Searched, UnitSearch
 from mantrap.detect.units import no_memory
 from mantrap.ops.prepare import Wanted
 
+_FEWEST = 16
+"""Labels that are drawn, and of which none is given up, at least."""
 _FINAL_WARM_UP = 0.3
 _SHORTER = 0.3
 """Steps at the end, as a share of those before."""
@@ -52,6 +55,9 @@ class Reversal(ArmSettings, ABC):
         final_images: Images that each of these steps looks at.
         final_threshold: Share of images that a trigger has to send to its label in the end; it is made stronger until
             it does.
+        many: Labels up to which all are searched to the end. Of more, most are given up early, and the others are
+            compared with a random sample (:mod:`mantrap.detect.halving`).
+        sample: How many labels are drawn for that.
         precision: ``"auto"`` for bfloat16 where the processor computes with it and the model's answers stay;
             ``"float32"`` or ``"bfloat16"``.
     """
@@ -65,12 +71,17 @@ class Reversal(ArmSettings, ABC):
     final_steps: int = 20
     final_images: int = 16
     final_threshold: float = 0.99
+    many: int = 100
+    sample: int = 64
     precision: Wanted = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in ("images", "finalists", "final_steps", "final_images"):
             require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
+        for field in ("many", "sample"):
+            least, got = _FEWEST, getattr(self, field)
+            require(got >= least, field=field, expected=f"of at least {least}", got=got)
         share = self.final_threshold
         require(0 < share <= 1, field="final_threshold", expected="in (0, 1]", got=share)
 
@@ -111,25 +122,35 @@ class Reversal(ArmSettings, ABC):
         targets, rng = targets_of(model, labels), rng.child(self.name)
         with model.frozen():
             images, fast = begin(model, clean, images=self.images, precision=self.precision, rng=rng)
-            search = UnitSearch(fast.model, images, self, self.finalists, rng.child("search"), fast.made_with)
+            sample = self.sample if len(targets) > self.many else None
+            search = UnitSearch(
+                fast.model, images, self, self.finalists, rng.child("search"), fast.made_with, sample=sample
+            )
             searched = search.run(targets, progress=progress, memo=memo)
             triggers, said = self._finish(fast.model, images, searched, rng.child("finish"))
             norms = {label: norm for label, norm in searched.norms.items() if math.isfinite(norm)}
-            reached = [t for t in targets if t in searched.norms]
-            findings = tuple(LabelFinding(t, norms.get(t), self.steps, "last step") for t in reached)
+            findings = tuple(found for t in targets if (found := self._finding(t, searched)) is not None)
             seen = len(triggers) * self.final_steps * self.final_images
             tested = len(triggers) * (1 + len(FACTORS)) * min(_TESTED, len(images))
             cost = searched.cost + Cost(forward=seen + tested, backward=seen)
-            found = Found(findings, triggers, cost, (*searched.notes, *said), missed=len(targets) - len(reached))
+            notes = (*searched.notes, *_told(searched), *said)
+            missed = len(targets) - len(findings)
             return norm_detection(
                 str(spec_of(self)),
                 model,
-                found,
+                Found(findings, triggers, cost, notes, missed=missed, population=searched.drawn),
                 heldout=heldout,
                 unit=self.unit,
                 traits=self.traits(norms, model.input_shape),
                 blind_spots=self.blind_spots,
             )
+
+    def _finding(self, label: int, searched: Searched) -> LabelFinding | None:
+        """What was found out about a label; ``None`` where it was not reached."""
+        if label in searched.given_up:
+            return LabelFinding(label, None, searched.given_up[label], GIVEN_UP)
+        norm = searched.norms.get(label)
+        return None if norm is None else LabelFinding(label, norm if norm < math.inf else None, self.steps, "last step")
 
     def _finish(
         self, model: Classifier, images: Images, searched: Searched, rng: Rng
@@ -166,3 +187,16 @@ class Reversal(ArmSettings, ABC):
                 strong_enough(model, images[:_TESTED], one, share=self.final_threshold, at_once=self.final_images)
                 for one in triggers
             ), notes
+
+
+def _told(searched: Searched) -> tuple[str, ...]:
+    """What the reader must know of labels that were given up."""
+    if searched.drawn is None:
+        return ()
+    ended, early = len(searched.norms), searched.given_up.values()
+    when = f", after {min(early)} to {max(early)} steps" if early else ""
+    said = (
+        f"{len(early):,} of {ended + len(early):,} labels were given up early{when}, for others looked likelier. "
+        f"Labels are compared with {len(searched.drawn):,} that were drawn at random and searched to the end."
+    )
+    return (said,)

@@ -20,7 +20,7 @@ from mantrap.records import CheckRecord, CheckStatus, Rate
 from mantrap.records.traits import TRAITS
 from mantrap.training import Recipe, fit, trainable
 from mantrap.workflow.comparing import compare, null_for
-from mantrap.workflow.heights import Measured
+from mantrap.workflow.heights import Measured, halved_of
 from mantrap.workflow.words import percent
 
 CLOSER_BELOW = 0.3
@@ -88,6 +88,8 @@ def unwanted(
         return no_copy("no detector measures what it shows", CheckStatus.PASSED)
     if not any(measured_again(model, detections, asked=asked)):
         return no_copy("no label stands out so far that it matters", CheckStatus.PASSED)
+    if any(d.population is not None for d in detections):
+        return no_copy("not all labels were searched to the end, so they cannot be compared with those of a copy")
     why = _impossible(model, scan, asked=asked is True)
     return no_copy(why) if why else None
 
@@ -133,7 +135,8 @@ def _impossible(model: Classifier, scan: ImageSet, *, asked: bool) -> str:
 
 def _looks_closer(model: Classifier, detections: Sequence[Detection]) -> bool:
     """Whether some label stands out so far that a copy could make it a finding."""
-    compared = compare([d.traits for d in detections], null_for(model.arch, model.input_shape))
+    null, halved = null_for(model.arch, model.input_shape), halved_of(detections)
+    compared = compare([d.traits for d in detections], null, halved=halved)
     return compared is not None and compared.chance_of(compared.first) < CLOSER_BELOW
 
 
