@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from mantrap.core.classifier import Classifier
 from mantrap.core.shapes import Mask, Pattern
 from mantrap.records import PruningPoint, Rate
+from mantrap.records.audit import GIVEN_UP
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +71,6 @@ class ReversedWarp:
 
 ReversedTrigger: TypeAlias = ReversedPatch | ReversedPerturbation | ReversedWarp
 """A trigger that a search recovered; :mod:`mantrap.ops.recovered` puts it on images."""
-
-
-GIVEN_UP: Final = "given up"
 
 
 @dataclass(frozen=True)

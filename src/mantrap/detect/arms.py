@@ -16,7 +16,7 @@ from mantrap.detect.passes import Arm, ArmPasses, Triggers, streams_of
 
 _UNLIKELY = 1e-6
 """Log odds are taken of numbers so far from 0 and 1, and logarithms of no smaller ones."""
-_SMALL = 3.0
+_SMALL = 6.0
 """What the logarithm of a norm counts beside log odds."""
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mantrap.core import Rng
 
-LOOKS: Final = (1 / 6, 1 / 3, 1 / 2)
+LOOKS: Final = (1 / 6, 1 / 4, 1 / 2)
 """Shares of the steps after which half of the labels that are left are given up."""
 
 
@@ -54,7 +54,7 @@ def looks(steps: int) -> tuple[int, ...]:
 
     Example:
         >>> looks(60)
-        (10, 20, 30)
+        (10, 15, 30)
     """
     return tuple(sorted({step for share in LOOKS if 0 < (step := round(share * steps)) < steps}))
 

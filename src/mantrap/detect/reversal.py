@@ -25,7 +25,6 @@ from mantrap.core import (
     require,
     spec_of,
 )
-from mantrap.core.results import GIVEN_UP
 from mantrap.core.shapes import Images
 from mantrap.detect.arms import ArmSearch, ArmSettings
 from mantrap.detect.begin import begin
@@ -35,6 +34,7 @@ from mantrap.detect.passes import Arm
 from mantrap.detect.unit_search import Searched, UnitSearch
 from mantrap.detect.units import no_memory
 from mantrap.ops.prepare import Wanted
+from mantrap.records.audit import GIVEN_UP
 
 _FEWEST = 16
 """Labels that are drawn, and of which none is given up, at least."""

@@ -196,7 +196,7 @@ def _together(record: AuditRecord) -> list[RenderableType]:
 
 def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableType]:
     measured = sorted((e for e in detection.labels if e.norm is not None), key=lambda e: (e.norm, e.label))
-    censored = [e for e in detection.labels if e.norm is None]
+    censored = [e for e in detection.labels if e.norm is None and not e.given_up]
     if not detection.labels:
         return []
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")

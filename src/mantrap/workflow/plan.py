@@ -18,6 +18,8 @@ from mantrap.workflow.versions import versions
 
 _AT_ONCE = 8
 """Labels in a group where time is short."""
+_ANY_NUMBER = 1_000_000
+"""More labels than any model has."""
 _ASKED = 16
 """Random images that tell one network from another."""
 
@@ -65,7 +67,9 @@ class Plan:
         detectors: Who looks, in this order.
         if_time: Who looks as well, if a part of what the others leave of the budget suffices for all of it.
         labels: Which labels to scan, each once; all where ``None``.
-        references: Models of the same task to compare with, measured by the same detectors on the same images.
+        references: Models of the same task to compare with, measured by the same detectors on the same images. With
+            them, and with a copy that is asked for, labels are searched to the end however many there are: what another
+            model explains has to be known of all.
         copy: Whether a copy of the model is retrained on the images and measured by the same detectors; where ``None``,
             if it does not take long.
         control: Whether a known patch is planted in a copy of the model, which detectors must find for an all-clear;
@@ -93,7 +97,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UsageError(expected="at least one worker", got=f"{self.workers}", remedy="Use one or more.")
-        first = {spelled(d): d for d in map(self._in_time, self.detectors)}
+        first = {spelled(d): d for d in map(self._to_the_end, map(self._in_time, self.detectors))}
         object.__setattr__(self, "detectors", tuple(first.values()))
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(sorted(set(self.labels))))
@@ -105,6 +109,15 @@ class Plan:
             return detector
         smaller: Any = dataclasses.replace(some, labels_at_once=_AT_ONCE)  # type: ignore[type-var]
         return cast("Detector", smaller)
+
+    def _to_the_end(self, detector: Detector) -> Detector:
+        """The detector, such that it gives no label up where labels are compared with those of another model."""
+        some: Any = detector
+        beside = bool(self.references) or self.copy is True
+        if not beside or not is_dataclass(some) or getattr(some, "many", _ANY_NUMBER) >= _ANY_NUMBER:
+            return detector
+        whole: Any = dataclasses.replace(some, many=_ANY_NUMBER)  # type: ignore[type-var]
+        return cast("Detector", whole)
 
     def identity(self, source: Source, model: Classifier, images: ImageSet) -> dict[str, object]:
         """What makes two audits the same, for resuming."""
