@@ -30,6 +30,7 @@ from mantrap.detect.arms import ArmSearch, ArmSettings
 from mantrap.detect.begin import begin
 from mantrap.detect.by_norm import Found, norm_detection, targets_of
 from mantrap.detect.heldout import FACTORS, strong_enough
+from mantrap.detect.low_cost import search_listed
 from mantrap.detect.passes import Arm
 from mantrap.detect.unit_search import Searched, UnitSearch
 from mantrap.detect.units import no_memory
@@ -58,6 +59,7 @@ class Reversal(ArmSettings, ABC):
         many: Labels up to which all are searched to the end. Of more, most are given up early, and the others are
             compared with a random sample (:mod:`mantrap.detect.halving`).
         sample: How many labels are drawn for that.
+        low_cost: Whether who goes on is chosen as the paper does (:mod:`mantrap.detect.low_cost`), which takes longer.
         precision: ``"auto"`` for bfloat16 where the processor computes with it and the model's answers stay;
             ``"float32"`` or ``"bfloat16"``.
     """
@@ -73,6 +75,7 @@ class Reversal(ArmSettings, ABC):
     final_threshold: float = 0.99
     many: int = 100
     sample: int = 64
+    low_cost: bool = False
     precision: Wanted = "auto"
 
     def __post_init__(self) -> None:
@@ -122,11 +125,8 @@ class Reversal(ArmSettings, ABC):
         targets, rng = targets_of(model, labels), rng.child(self.name)
         with model.frozen():
             images, fast = begin(model, clean, images=self.images, precision=self.precision, rng=rng)
-            sample = self.sample if len(targets) > self.many else None
-            search = UnitSearch(
-                fast.model, images, self, self.finalists, rng.child("search"), fast.made_with, sample=sample
-            )
-            searched = search.run(targets, progress=progress, memo=memo)
+            search = UnitSearch(fast.model, images, self, self.finalists, rng.child("search"), fast.made_with)
+            searched = self._searched(search, targets, progress, memo)
             triggers, said = self._finish(fast.model, images, searched, rng.child("finish"))
             norms = {label: norm for label, norm in searched.norms.items() if math.isfinite(norm)}
             findings = tuple(found for t in targets if (found := self._finding(t, searched)) is not None)
@@ -144,6 +144,14 @@ class Reversal(ArmSettings, ABC):
                 traits=self.traits(norms, model.input_shape),
                 blind_spots=self.blind_spots,
             )
+
+    def _searched(self, search: UnitSearch, targets: Sequence[int], progress: Progress, memo: Memo) -> Searched:
+        """All labels, or of many those that look likeliest and a sample."""
+        if len(targets) <= self.many:
+            return search.run(targets, progress=progress, memo=memo)
+        if self.low_cost:
+            return search_listed(search, targets, sample=self.sample, progress=progress, memo=memo)
+        return dataclasses.replace(search, sample=self.sample).run(targets, progress=progress, memo=memo)
 
     def _finding(self, label: int, searched: Searched) -> LabelFinding | None:
         """What was found out about a label; ``None`` where it was not reached."""

@@ -75,13 +75,14 @@ class UnitSearch:
     what: str = "label"
     sample: int | None = None
 
-    def run(self, labels: Sequence[int], *, progress: Progress, memo: Memo) -> Searched:
+    def run(self, labels: Sequence[int], *, progress: Progress, memo: Memo, first: int = 0) -> Searched:
         """Search all labels.
 
         Args:
             labels: What to search for.
             progress: Observer; one unit a label, counted in parts as it goes.
             memo: Finished units are taken from here and put here.
+            first: The number of the first unit, where others came before it.
 
         Raises:
             FailedError: The model's output is not finite, or memory does not suffice for a single arm.
@@ -102,7 +103,7 @@ class UnitSearch:
         steps: dict[int, int] = {}
         best = _Smallest(self.keep)
         with torch.enable_grad(), progress.stage(f"search {len(labels)} {self.what}s", len(labels)) as stage:
-            found = unit_by_unit(dealt.units, memo, stage, search, made_with=self.made_with)
+            found = unit_by_unit(dealt.units, memo, stage, search, made_with=self.made_with, first=first)
             with contextlib.suppress(OutOfTime):
                 for unit, kept in found:
                     at_once = min(at_once, int(kept["at_once"]))
@@ -127,11 +128,14 @@ class UnitSearch:
             None if self.sample is None else tuple(sorted(dealt.drawn & norms.keys())),
         )
 
+    def arms_of(self, unit: Sequence[int]) -> list[Arm]:
+        """Where the searches for some labels begin, label by label."""
+        return [Arm(one, restart, self.goals, self.what) for one in unit for restart in range(self.settings.restarts)]
+
     def _search(self, unit: Sequence[int], drawn: frozenset[int], at_once: int, share: Share) -> dict[str, Tensor]:
         """The norms of a unit, after how many steps each was left, and the smallest of its triggers."""
         restarts = self.settings.restarts
-        arms = [Arm(label, restart, self.goals, self.what) for label in unit for restart in range(restarts)]
-        search = ArmSearch(self.model, self.images, arms, self.settings, self.rng, at_once=at_once)
+        search = ArmSearch(self.model, self.images, self.arms_of(unit), self.settings, self.rng, at_once=at_once)
         left, steps = torch.arange(len(unit)), torch.full((len(unit),), self.settings.steps)
         halts = looks(self.settings.steps) if not drawn.issuperset(unit) else ()
         for step in range(1, self.settings.steps + 1):

@@ -161,7 +161,7 @@ def test_an_error_of_the_finish_that_is_not_for_want_of_memory_passes(settings, 
 def test_no_more_images_are_taken_than_wanted_and_they_are_drawn(settings, monkeypatch):
     taken = []
     real = reversal.UnitSearch
-    monkeypatch.setattr(reversal, "UnitSearch", lambda m, x, *a, **k: taken.append(x) or real(m, x, *a, **k))
+    monkeypatch.setattr(reversal, "UnitSearch", lambda m, images, *a: taken.append(images) or real(m, images, *a))
     for most in (7, 1000):
         scan(dataclasses.replace(settings, images=most, steps=2))
     everything = SCAN.images()
