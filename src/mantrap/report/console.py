@@ -14,6 +14,7 @@ from mantrap.report.words import (
     PROVISIONAL,
     VERDICT_WORDS,
     chance,
+    how_many,
     interval,
     name_of,
     natural,
@@ -212,7 +213,10 @@ def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableTyp
         if entry.label in suspects:
             mark = Text("suspect", style="bold red")
         table.add_row(name, number(entry.norm or 0.0), index, success, mark)
-    parts: list[RenderableType] = [Text(), Text(f"Smallest triggers of {len(detection.labels):,} labels", style="bold")]
+    parts: list[RenderableType] = [
+        Text(),
+        Text(f"Smallest triggers of {how_many(detection.labels)} labels", style="bold"),
+    ]
     parts += [_line(f"{detection.detector}, norm: {detection.unit}", 2), table]
     if detection.statistics:
         summary = f"median {number(detection.statistics.median)}, {ratio_of(detection.statistics)} times the smallest"
