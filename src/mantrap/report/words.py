@@ -213,10 +213,10 @@ def ratio_of(statistics: NormStatistics) -> str:
     return number(math.exp(statistics.log_ratio))
 
 
-def how_many(labels: tuple[LabelRecord, ...]) -> str:
-    """How many labels were searched to the end, and of how many where others were given up."""
+def smallest_of(labels: tuple[LabelRecord, ...]) -> str:
+    """A heading that tells how many labels were searched to the end, and of how many where others were given up."""
     begun, early = len(labels), sum(entry.given_up for entry in labels)
-    return f"{begun - early:,} of {begun:,}" if early else f"{begun:,}"
+    return f"Smallest triggers of {f'{begun - early:,} of ' if early else ''}{begun:,} labels"
 
 
 def paper_verdict(statistics: NormStatistics, labels: tuple[LabelRecord, ...]) -> str:
