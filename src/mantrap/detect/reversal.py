@@ -73,8 +73,8 @@ class Reversal(ArmSettings, ABC):
     final_steps: int = 20
     final_images: int = 16
     final_threshold: float = 0.99
-    many: int = 100
-    sample: int = 64
+    many: int = 512
+    sample: int = 512
     low_cost: bool = False
     precision: Wanted = "auto"
 

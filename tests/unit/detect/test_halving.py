@@ -198,6 +198,25 @@ def test_arms_that_go_on_do_what_they_do_in_the_company_of_all(settings):
     ):
         assert torch.allclose(mine, theirs[rows], rtol=1e-3, atol=1e-4)
 
+    kept = {name: tensor.clone() for name, tensor in everyone.triggers.best.items()}
+    everyone.only(rows)
+    for name, tensor in everyone.triggers.best.items():
+        assert torch.equal(tensor, kept[name][rows])
+        assert not torch.equal(tensor, kept[name][:3])
+
+
+def test_how_likely_the_label_was_counts_over_all_steps():
+    model, pixels = PLANTED.model(), PLANTED.images(4, "scan").images()
+    model.module.eval()
+    search, total = ArmSearch(model, pixels, [Arm(3, 0), Arm(4, 0)], SETTINGS, Rng(0), at_once=96), torch.zeros(2)
+    for _ in range(5):
+        search.advance()
+        total += search.likely.mean(1)
+    expected = (total / 5).clamp(1e-6, 1 - 1e-6).logit() - 6 * search.triggers.norms().log()
+
+    assert torch.allclose(search.nearness(), expected, rtol=1e-4)
+    assert (search.likely_so_far > 0).all()
+
 
 def test_nearer_is_what_is_likelier_and_what_is_smaller():
     model, pixels = PLANTED.model(), PLANTED.images(4, "scan").images()
