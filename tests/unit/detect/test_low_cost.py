@@ -8,6 +8,7 @@ import torch
 from mantrap.core import FORGETFUL, SILENT, Rng
 from mantrap.detect import NeuralCleanse, UniversalPerturbation, low_cost
 from mantrap.detect.arm_triggers import PatchArms
+from mantrap.detect.arms import ArmSearch
 from mantrap.detect.low_cost import search_listed, settled
 from mantrap.detect.unit_search import UnitSearch
 from mantrap.workflow.rundir import FolderMemo
@@ -80,7 +81,30 @@ class TestSearch:
         (table,) = tables
 
         assert table.shape == (26, 11)
-        assert {*found.norms} == {*table[:, 6].argsort()[:5].tolist()}
+        assert len(found.norms) == 5
+
+    @pytest.mark.parametrize("last", [1, 7, 11])
+    def test_who_is_on_it_follows_from_that_step(self, monkeypatch, last):
+        norms = {label: (torch.arange(19) + 7 * label) % 26 + 1.0 for label in range(26)}
+        monkeypatch.setattr(low_cost, "_look", lambda *_: (norms, 4))
+        monkeypatch.setattr(low_cost, "settled", lambda _: last)
+
+        assert {*run(sample=0).norms} == {label for label in norms if norms[label][8 + last - 1] <= 5}
+
+    def test_a_label_is_as_small_as_its_smallest_trigger(self, monkeypatch):
+        tables = []
+        monkeypatch.setattr(low_cost, "settled", lambda norms: tables.append(norms) or 1)
+        run(range(7))
+        one = search()
+        alone = ArmSearch(one.model, one.images, one.arms_of(range(7)), SETTINGS, one.rng, at_once=80)
+        for _ in range(19):
+            alone.advance()
+
+        assert tables[0][:, -1].tolist() == pytest.approx(alone.triggers.norms().view(7, 2).amin(1).tolist(), rel=1e-3)
+
+    def test_units_of_the_look_and_of_the_search_are_kept_apart(self, tmp_path):
+        found = run(memo=FolderMemo(tmp_path))
+        assert len([*tmp_path.iterdir()]) == 4 + -(-len(found.norms) // 7)
 
     def test_where_it_has_not_all_are_searched_and_compared(self, monkeypatch):
         monkeypatch.setattr(low_cost, "settled", lambda _: None)
