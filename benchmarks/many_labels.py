@@ -4,8 +4,9 @@
     python benchmarks/many_labels.py --only 'tune-0*'  some models (a shell pattern)
     python benchmarks/many_labels.py --table           only write the table from what is there
 
-Models of the tune split and of strangers with 20 labels and more; they are found as by benchmarks/detection.py. Two searches and the last layer look at each, once whole and once halved, each time in a
-process of its own. Models of up to 512 labels, of which none is given up by default, are halved with a sample of 16.
+Models of the tune split and of strangers with 20 labels and more, found as by benchmarks/detection.py. Two searches and
+the last layer look at each, once whole and once halved, each time in a process of its own. Models of up to 512 labels,
+of which none is given up by default, are halved with a sample of 16.
 Measured models are kept in ``benchmarks/results/many``.
 """
 
@@ -92,10 +93,8 @@ def table(found: Sequence[tuple[str, dict[str, Any]]]) -> str:
 def _row(name: str, way: str, one: dict[str, Any]) -> str:
     target, rank = (", ".join(map(str, one[key])) or "-" for key in ("target", "rank"))
     ended = " and ".join(f"{count:,}" for count in one["ended"])
-    return (
-        f"| {name} | {one['labels']:,} | {target} | {way}: {ended} | {one['verdict']} | {one['p_value']:.2g} | {rank} | "
-        f"{one['images']:,} | {one['cpu']:.1f} |"
-    )
+    found = f"{one['verdict']} | {one['p_value']:.2g} | {rank} | {one['images']:,} | {one['cpu']:.1f}"
+    return f"| {name} | {one['labels']:,} | {target} | {way}: {ended} | {found} |"
 
 
 def main() -> int:

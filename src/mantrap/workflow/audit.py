@@ -108,6 +108,7 @@ def audit(
     if images is None:
         plan, images = without_images(plan), stand_ins(model)
     model, images = by_name(model, images)
+    plan = plan.for_labels(model.num_classes)
     check_references(plan.references, model)
     if images.labelled:
         check_labels(images, model.num_classes)
@@ -115,8 +116,7 @@ def audit(
         folder: RunFolder | None = None
         if out is not None:
             folder = RunFolder(Path(out), plan.identity(source, model, images))
-            outputs = (RECORD_FILE, REPORT_FILE, TRIGGERS_FILE)
-            stack.enter_context(folder.claimed(fresh=fresh, outputs=outputs))
+            stack.enter_context(folder.claimed(fresh=fresh, outputs=(RECORD_FILE, REPORT_FILE, TRIGGERS_FILE)))
         shared, helpers = folder, None
         if plan.workers > 1:
             shared = folder or RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory())), {})

@@ -18,8 +18,6 @@ from mantrap.workflow.versions import versions
 
 _AT_ONCE = 8
 """Labels in a group where time is short."""
-_ANY_NUMBER = 1_000_000
-"""More labels than any model has."""
 _ASKED = 16
 """Random images that tell one network from another."""
 
@@ -97,7 +95,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise UsageError(expected="at least one worker", got=f"{self.workers}", remedy="Use one or more.")
-        first = {spelled(d): d for d in map(self._to_the_end, map(self._in_time, self.detectors))}
+        first = {spelled(d): d for d in map(self._in_time, self.detectors)}
         object.__setattr__(self, "detectors", tuple(first.values()))
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(sorted(set(self.labels))))
@@ -110,14 +108,11 @@ class Plan:
         smaller: Any = dataclasses.replace(some, labels_at_once=_AT_ONCE)  # type: ignore[type-var]
         return cast("Detector", smaller)
 
-    def _to_the_end(self, detector: Detector) -> Detector:
-        """The detector, such that it gives no label up where labels are compared with those of another model."""
-        some: Any = detector
-        beside = bool(self.references) or self.copy is True
-        if not beside or not is_dataclass(some) or getattr(some, "many", _ANY_NUMBER) >= _ANY_NUMBER:
-            return detector
-        whole: Any = dataclasses.replace(some, many=_ANY_NUMBER)  # type: ignore[type-var]
-        return cast("Detector", whole)
+    def for_labels(self, count: int) -> "Plan":
+        """The plan for so many labels: where they are compared with those of another model, none is given up."""
+        if not self.references and self.copy is not True:
+            return self
+        return dataclasses.replace(self, detectors=tuple(_to_the_end(d, count) for d in self.detectors))
 
     def identity(self, source: Source, model: Classifier, images: ImageSet) -> dict[str, object]:
         """What makes two audits the same, for resuming."""
@@ -162,6 +157,15 @@ def who_looks(named: Sequence[Detector | str], *, budget: float | None, pairs: b
 
 def _made(named: Sequence[Detector | str]) -> tuple[Detector, ...]:
     return tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in named)
+
+
+def _to_the_end(detector: Detector, count: int) -> Detector:
+    """The detector, such that it gives none of so many labels up."""
+    some: Any = detector
+    if not is_dataclass(some) or getattr(some, "many", count) >= count:
+        return detector
+    whole: Any = dataclasses.replace(some, many=count)  # type: ignore[type-var]
+    return cast("Detector", whole)
 
 
 def spelled(detector: Detector) -> str:

@@ -12,6 +12,7 @@ from mantrap.ops.moderated import log_chance_of_level, log_chances
 from mantrap.ops.outliers import mad, median
 from mantrap.records.traits import MARGIN, PATCH, PERTURBATION, WARP
 from mantrap.workflow.assembly import detection_record
+from mantrap.workflow.audit import audit
 from mantrap.workflow.comparing import LEVEL_SHARE, compare
 from mantrap.workflow.heights import Halved, halved_of, sights_of
 from mantrap.workflow.norms import judge_labels, norm_statistics
@@ -198,6 +199,7 @@ class TestWhatIsSaid:
         entries = {entry.label: entry for entry in record.labels}
 
         assert record.population == (0, 1, 2, 3, 4)
+        assert record.statistics.median == median(NORMS[:5])
         assert (entries[8].stopped, entries[8].steps, entries[8].given_up) == ("given up", 10, True)
         assert (entries[1].stopped, entries[1].given_up) == ("last step", False)
         assert type(record).from_json(record.to_json()) == record
@@ -228,12 +230,33 @@ class TestBesideOtherModels:
         made = tuple(map(DETECTORS.create, ("neural_cleanse(sample=20)", "mm_bd", "pair_scan")))
         plan = Plan(detectors=made, **beside)
 
-        assert [spelled(d) for d in plan.detectors] == ["neural_cleanse(many=1000000, sample=20)", "mm_bd", "pair_scan"]
+        assert [*map(spelled, plan.for_labels(513).detectors)] == [
+            "neural_cleanse(many=513, sample=20)",
+            "mm_bd",
+            "pair_scan",
+        ]
+        assert plan.for_labels(512) == plan
 
     @pytest.mark.parametrize("copy", [None, False])
     def test_but_without_them_as_it_was_asked(self, copy):
         made = (DETECTORS.create("neural_cleanse"),)
-        assert Plan(detectors=made, copy=copy).detectors == made
+        assert Plan(detectors=made, copy=copy).for_labels(2000).detectors == made
+
+    def test_an_audit_asks_for_that(self):
+        planted = Planted(shape=(1, 6, 6), classes=17)
+        quick = DETECTORS.create("neural_cleanse(steps=2, final_steps=1, images_per_step=4, many=16, sample=16)")
+        records = [
+            audit(
+                planted.model(),
+                planted.images(3, "scan"),
+                plan=Plan(detectors=(quick,), copy=copy, control=False),
+                source=Source("planted", ""),
+            )
+            for copy in (True, False)
+        ]
+
+        assert ["many=17" in one.detections[0].detector for one in records] == [True, False]
+        assert [one.detections[0].population is None for one in records] == [True, False]
 
     def test_no_copy_is_made_where_labels_were_given_up(self):
         planted = Planted(shape=(1, 6, 6), classes=12)
