@@ -20,7 +20,7 @@ from mantrap.records import CheckRecord, CheckStatus, Rate
 from mantrap.records.traits import TRAITS
 from mantrap.training import Recipe, fit, trainable
 from mantrap.workflow.comparing import compare, null_for
-from mantrap.workflow.heights import Measured, halved_of
+from mantrap.workflow.heights import Measured
 from mantrap.workflow.words import percent
 
 CLOSER_BELOW = 0.3
@@ -86,10 +86,10 @@ def unwanted(
         return no_copy("nobody wants one", CheckStatus.PASSED)
     if not any(map(_told_again, detections)):
         return no_copy("no detector measures what it shows", CheckStatus.PASSED)
-    if not any(measured_again(model, detections, asked=asked)):
-        return no_copy("no label stands out so far that it matters", CheckStatus.PASSED)
     if any(d.population is not None for d in detections):
         return no_copy("not all labels were searched to the end, so they cannot be compared with those of a copy")
+    if not any(measured_again(model, detections, asked=asked)):
+        return no_copy("no label stands out so far that it matters", CheckStatus.PASSED)
     why = _impossible(model, scan, asked=asked is True)
     return no_copy(why) if why else None
 
@@ -135,8 +135,7 @@ def _impossible(model: Classifier, scan: ImageSet, *, asked: bool) -> str:
 
 def _looks_closer(model: Classifier, detections: Sequence[Detection]) -> bool:
     """Whether some label stands out so far that a copy could make it a finding."""
-    null, halved = null_for(model.arch, model.input_shape), halved_of(detections)
-    compared = compare([d.traits for d in detections], null, halved=halved)
+    compared = compare([d.traits for d in detections], null_for(model.arch, model.input_shape))
     return compared is not None and compared.chance_of(compared.first) < CLOSER_BELOW
 
 

@@ -57,6 +57,7 @@ def test_the_terminal_does_not_call_them_censored(halved, many):
     text, whole = render_text(halved), render_text(many)
     line = next(one for one in text.splitlines() if "censored, no trigger" in one)
 
+    assert "person 500" not in text
     assert line == next(one for one in whole.splitlines() if "censored, no trigger" in one)
     assert "Smallest triggers of 783 of 1,283 labels" in text
     assert "Smallest triggers of 1,283 labels" in whole

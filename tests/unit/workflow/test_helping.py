@@ -139,6 +139,9 @@ class TestTheRecord:
         assert together.volatile.workers == 2
         assert [sum(e.given_up for e in d.labels) for d in alone.detections] == [7, 7]
         assert alone.comparison.standings[0].label == many.target
+        one = mantrap.audit(many.model(), many.images(8, "scan"), **{**options, "detectors": detectors[:1]})
+        assert [s.label for s in one.comparison.standings].index(many.target) == 0
+        assert len(one.comparison.standings) == 26
 
     def test_of_a_network_in_memory_as_well_and_without_a_folder_nothing_is_left(self, temporary, started, monkeypatch):
         alone = run(module())
