@@ -141,6 +141,12 @@ def run(model: Model, images: ImageSet, seed: int, *, copy: bool | None = None) 
         moved=0.0 if record.shift is None else record.shift.success.value,
         copied=_by_trait(() if record.copy is None else record.copy.traits),
         unsure=() if record.copy is None else record.copy.unsure,
+        drawn={
+            entry.trait: found.population
+            for found in record.detections
+            if found.population is not None
+            for entry in found.traits
+        },
         cpu_seconds={name: seconds[name] for name in (*DEFAULT_DETECTORS, "copy") if name in seconds},
     )
 

@@ -14,7 +14,7 @@ from mantrap.ops.roc import area_under
 from mantrap.records import CoverageRecord, FamilyRecord, Record, Verdict
 from mantrap.records.traits import TRAITS
 from mantrap.workflow.comparing import Compared, compare
-from mantrap.workflow.heights import Beside
+from mantrap.workflow.heights import Beside, Halved
 from mantrap.workflow.retraining import CLOSER_BELOW
 from mantrap.workflow.shifting import compare_shifts
 from mantrap.workflow.verdict import (
@@ -57,7 +57,8 @@ class Judged(Record):
     ``traits`` are values by trait and label, ``successes`` those of triggers by label, ``barred`` whether something
     bars the all-clear, ``shifts`` how likely the model finds it that every class is one further on, and ``moved`` the
     success of the patch for the likeliest of these. ``copied`` are the traits of a copy that was retrained on clean
-    images, empty where there is none, and ``unsure`` the labels of which it says nothing.
+    images, empty where there is none, and ``unsure`` the labels of which it says nothing. ``drawn`` are by trait the
+    labels that others are compared with, where most were given up early; all count in the correction then.
     """
 
     kind: str = "judged"
@@ -76,10 +77,16 @@ class Judged(Record):
     moved: float = 0.0
     copied: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     unsure: tuple[int, ...] = ()
+    drawn: dict[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     def values(self) -> list[dict[str, dict[int, float]]]:
         """The traits as detectors give them."""
         return [by_label(name, values) for name, values in self.traits.items()]
+
+    def halved(self) -> list[Halved | None]:
+        """In the same order with which labels others are compared; ``None`` where with all."""
+        every = frozenset(range(self.classes))
+        return [Halved(frozenset(self.drawn[name]), every) if name in self.drawn else None for name in self.traits]
 
     def values_of_copy(self) -> list[dict[str, dict[int, float]]] | None:
         """The same of the copy; ``None`` where there is none."""
@@ -129,11 +136,12 @@ class Decided:
 def decided(judged: Judged, references: Sequence[Judged] = (), *, copied: bool = True) -> Decided:
     """The verdict on a model, by itself, beside a copy or beside models of the same task."""
     null, copies = known_nulls().for_arch(judged.network), known_nulls().beside_copy(judged.network)
-    theirs, alone = [one.values() for one in references], compare(judged.values(), null)
+    theirs, early = [one.values() for one in references], judged.halved()
+    alone = compare(judged.values(), null, halved=early)
     closer = copied and alone is not None and alone.chance_of(alone.first) < CLOSER_BELOW
     measured = judged.values_of_copy() if closer else None
     beside = None if measured is None or copies is None else Beside(measured, copies, frozenset(judged.unsure))
-    compared = compare(judged.values(), null, theirs, beside)
+    compared = compare(judged.values(), null, theirs, beside, halved=early)
     if compared is None:
         return Decided(judged, None, Verdict.INCONCLUSIVE)
     accused = accuse(compared, {int(label): share for label, share in judged.successes.items()})

@@ -10,6 +10,7 @@ from torch import Tensor
 from mantrap.core.classifier import Classifier
 from mantrap.core.shapes import Mask, Pattern
 from mantrap.records import PruningPoint, Rate
+from mantrap.records.audit import GIVEN_UP
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +80,12 @@ class LabelFinding:
     Args:
         label: The label.
         norm: Size of the smallest trigger that met the success threshold, measured alike for all labels of a detection:
-            of a patch the L1 norm of its mask, in pixels, of a perturbation its L2 norm; ``None`` where none met it.
+            of a patch the L1 norm of its mask, in pixels, of a perturbation its L2 norm; ``None`` where none met it, or
+            where the label was given up.
             Where triggers are alike large, how many times as far from the label as near to it they leave images.
         steps: How many steps the search took.
-        stopped: Why it ended: ``"early stop"``, ``"last step"``, or ``"cut short"`` before its norm had settled.
+        stopped: Why it ended: ``"early stop"``, ``"last step"``, ``"cut short"`` before its norm had settled, or
+            ``"given up"`` because other labels looked likelier to be a target by then.
         success: Share of held-out images that the label's trigger sends there; ``None`` where none was measured.
     """
 
@@ -94,8 +97,13 @@ class LabelFinding:
 
     @property
     def censored(self) -> bool:
-        """Whether no trigger met the success threshold."""
+        """Whether its smallest trigger is not known: none met the success threshold, or it was given up."""
         return self.norm is None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether its search ended early because other labels looked likelier."""
+        return self.stopped == GIVEN_UP
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +180,8 @@ class Detection:
         traits: What was measured of each label, by the names of :mod:`mantrap.records.traits` and by label; labels of
             which it could not be measured are left out.
         missed: How many labels were not reached for want of time; what is said here is of the others.
+        population: Where labels were given up early, those that were drawn at random and searched to the end whatever
+            they looked like: with them labels are compared. ``None`` where all were searched alike.
         shifts: How near a patch comes to sending every class to another one, where such was searched.
         pairs: How small a patch sends one class to another, where such was searched.
     """
@@ -193,6 +203,7 @@ class Detection:
     shifts: Shifts | None = None
     pairs: Pairs | None = None
     missed: int = 0
+    population: tuple[int, ...] | None = None
 
     @property
     def first(self) -> int | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mantrap.core import ReversedPatch, ReversedPerturbation, Rng, require
@@ -95,6 +95,12 @@ class Patches(SizedTriggers):
         self._masks.descend(self.mask_slope + cost[:, None, None])
         self._patterns.descend(self.pattern_slope)
 
+    def only(self, arms: Int[Tensor, " m"]) -> None:
+        """Go on with these arms alone."""
+        self.mask, self.pattern = self._masks.only(arms), self._patterns.only(arms)
+        self.best = {name: tensor[arms] for name, tensor in self.best.items()}
+        self.mask_slope, self.pattern_slope = torch.empty_like(self.mask), torch.empty_like(self.pattern)
+
     def shrink(self, most: float) -> None:
         """Take from the masks what is more than so many pixels."""
         self.mask.copy_(onto_budget(self.mask, most))
@@ -171,6 +177,11 @@ class Additions(SizedTriggers):
     def keep(self, better: Bool[Tensor, " a"]) -> None:
         """Remember the perturbations of these arms as they are."""
         self.best["delta"][better] = self.delta[better]
+
+    def only(self, arms: Int[Tensor, " m"]) -> None:
+        """Go on with these arms alone."""
+        self.delta, self.best = self._adam.only(arms), {"delta": self.best["delta"][arms]}
+        self.slope = torch.empty_like(self.delta)
 
     def descend(self, cost: Float[Tensor, " a"]) -> None:
         """One step; the norm pulls each perturbation towards nothing, all of them alike hard."""

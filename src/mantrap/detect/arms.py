@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mantrap.core import Classifier, ReversedTrigger, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.detect.passes import Arm, ArmPasses, Triggers, streams_of
+
+_UNLIKELY = 1e-6
+"""Log odds are taken of numbers so far from 0 and 1, and logarithms of no smaller ones."""
+_SMALL = 6.0
+"""What the logarithm of a norm counts beside log odds."""
 
 
 class SizedTriggers(Triggers):
@@ -28,6 +33,10 @@ class SizedTriggers(Triggers):
     @abstractmethod
     def keep(self, better: Bool[Tensor, " a"]) -> None:
         """Remember the triggers of these arms as they are."""
+
+    @abstractmethod
+    def only(self, arms: Int[Tensor, " m"]) -> None:
+        """Go on with these arms alone, by number, in rising order."""
 
     @abstractmethod
     def descend(self, cost: Float[Tensor, " a"]) -> None:
@@ -125,6 +134,8 @@ class ArmSearch(ArmPasses):
         self.settings, place = settings, images.device
         self.cost: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
         self.success: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
+        self.likely_so_far: Float[Tensor, " a"] = torch.zeros(len(arms), device=place)
+        """The sum over steps of how likely the model found the wanted label, in the mean over images."""
         self.best_norm: Float[Tensor, " a"] = torch.full((len(arms),), math.inf, device=place)
 
     def run(self) -> None:
@@ -136,10 +147,28 @@ class ArmSearch(ArmPasses):
         for _ in range(self.settings.steps):
             self.advance()
 
+    def nearness(self) -> Float[Tensor, " a"]:
+        """How near each arm is to a small trigger that works: higher for those that work well and are small.
+
+        The log odds of how likely the wanted label was over all steps so far, less the logarithm of the norm, which
+        counts for more.
+        """
+        likely = (self.likely_so_far / max(self.step, 1)).clamp(_UNLIKELY, 1 - _UNLIKELY)
+        return likely.logit() - _SMALL * self.triggers.norms().clamp_min(_UNLIKELY).log()
+
+    def only(self, arms: Int[Tensor, " m"]) -> None:
+        """Go on with these arms alone, by number, in rising order; what is found of them does not depend on it."""
+        self.arms = tuple(self.arms[i] for i in arms.tolist())
+        self.shown, self.wanted, self.likely = self.shown[arms], self.wanted[arms], self.likely[arms]
+        self.cost, self.success, self.best_norm = self.cost[arms], self.success[arms], self.best_norm[arms]
+        self.likely_so_far = self.likely_so_far[arms]
+        self.triggers.only(arms)
+
     def advance(self) -> None:
         """One step of every arm."""
         settings = self.settings
         share = self._look() / settings.images_per_step
+        self.likely_so_far += self.likely.mean(1)
         self.success = share if self.step == 0 else settings.smoothing * self.success + (1 - settings.smoothing) * share
         works, norms = self.success >= settings.success_threshold, self.triggers.norms()
         better = works & (norms < self.best_norm)

@@ -50,6 +50,7 @@ class Found:
         cost: Images that it took.
         notes: What the reader must know.
         missed: Labels that were not reached for want of time.
+        population: Those labels that were drawn at random and searched to the end, where others were given up.
     """
 
     labels: tuple[LabelFinding, ...]
@@ -57,6 +58,7 @@ class Found:
     cost: Cost
     notes: tuple[str, ...] = ()
     missed: int = 0
+    population: tuple[int, ...] | None = None
 
 
 def patch_traits(norms: Mapping[int, float], shape: tuple[int, int, int]) -> dict[str, dict[int, float]]:
@@ -87,7 +89,8 @@ def norm_detection(
     """
     rates, cost = measure_triggers(model, heldout, found.triggers)
     norms = {f.label: f.norm for f in found.labels if f.norm is not None}
-    indices = dict(zip(norms, anomaly_indices(list(norms.values())), strict=True)) if norms else {}
+    usual = [norms[t] for t in (norms if found.population is None else found.population) if t in norms]
+    indices = dict(zip(norms, anomaly_indices(list(norms.values()), usual), strict=True)) if usual else {}
     suspects = sorted((t for t, index in indices.items() if index > PAPER_THRESHOLD), key=lambda t: norms[t])
     return Detection(
         detector=detector,
@@ -103,4 +106,5 @@ def norm_detection(
         traits=traits,
         unit=unit,
         missed=found.missed,
+        population=found.population,
     )

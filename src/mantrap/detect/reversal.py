@@ -30,11 +30,15 @@ from mantrap.detect.arms import ArmSearch, ArmSettings
 from mantrap.detect.begin import begin
 from mantrap.detect.by_norm import Found, norm_detection, targets_of
 from mantrap.detect.heldout import FACTORS, strong_enough
+from mantrap.detect.low_cost import search_listed
 from mantrap.detect.passes import Arm
 from mantrap.detect.unit_search import Searched, UnitSearch
 from mantrap.detect.units import no_memory
 from mantrap.ops.prepare import Wanted
+from mantrap.records.audit import GIVEN_UP
 
+_FEWEST = 16
+"""Labels that are drawn, and of which none is given up, at least."""
 _FINAL_WARM_UP = 0.3
 _SHORTER = 0.3
 """Steps at the end, as a share of those before."""
@@ -52,6 +56,10 @@ class Reversal(ArmSettings, ABC):
         final_images: Images that each of these steps looks at.
         final_threshold: Share of images that a trigger has to send to its label in the end; it is made stronger until
             it does.
+        many: Labels up to which all are searched to the end. Of more, most are given up early, and the others are
+            compared with a random sample (:mod:`mantrap.detect.halving`).
+        sample: How many labels are drawn for that.
+        low_cost: Whether who goes on is chosen as the paper does (:mod:`mantrap.detect.low_cost`), which takes longer.
         precision: ``"auto"`` for bfloat16 where the processor computes with it and the model's answers stay;
             ``"float32"`` or ``"bfloat16"``.
     """
@@ -65,12 +73,18 @@ class Reversal(ArmSettings, ABC):
     final_steps: int = 20
     final_images: int = 16
     final_threshold: float = 0.99
+    many: int = 512
+    sample: int = 512
+    low_cost: bool = False
     precision: Wanted = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in ("images", "finalists", "final_steps", "final_images"):
             require(getattr(self, field) >= 1, field=field, expected="of at least 1", got=getattr(self, field))
+        for field in ("many", "sample"):
+            least, got = _FEWEST, getattr(self, field)
+            require(got >= least, field=field, expected=f"of at least {least}", got=got)
         share = self.final_threshold
         require(0 < share <= 1, field="final_threshold", expected="in (0, 1]", got=share)
 
@@ -112,24 +126,39 @@ class Reversal(ArmSettings, ABC):
         with model.frozen():
             images, fast = begin(model, clean, images=self.images, precision=self.precision, rng=rng)
             search = UnitSearch(fast.model, images, self, self.finalists, rng.child("search"), fast.made_with)
-            searched = search.run(targets, progress=progress, memo=memo)
+            searched = self._searched(search, targets, progress, memo)
             triggers, said = self._finish(fast.model, images, searched, rng.child("finish"))
             norms = {label: norm for label, norm in searched.norms.items() if math.isfinite(norm)}
-            reached = [t for t in targets if t in searched.norms]
-            findings = tuple(LabelFinding(t, norms.get(t), self.steps, "last step") for t in reached)
+            findings = tuple(found for t in targets if (found := self._finding(t, searched)) is not None)
             seen = len(triggers) * self.final_steps * self.final_images
             tested = len(triggers) * (1 + len(FACTORS)) * min(_TESTED, len(images))
             cost = searched.cost + Cost(forward=seen + tested, backward=seen)
-            found = Found(findings, triggers, cost, (*searched.notes, *said), missed=len(targets) - len(reached))
+            notes = (*searched.notes, *_told(searched), *said)
+            missed = len(targets) - len(findings)
             return norm_detection(
                 str(spec_of(self)),
                 model,
-                found,
+                Found(findings, triggers, cost, notes, missed=missed, population=searched.drawn),
                 heldout=heldout,
                 unit=self.unit,
                 traits=self.traits(norms, model.input_shape),
                 blind_spots=self.blind_spots,
             )
+
+    def _searched(self, search: UnitSearch, targets: Sequence[int], progress: Progress, memo: Memo) -> Searched:
+        """All labels, or of many those that look likeliest and a sample."""
+        if len(targets) <= self.many:
+            return search.run(targets, progress=progress, memo=memo)
+        if self.low_cost:
+            return search_listed(search, targets, sample=self.sample, progress=progress, memo=memo)
+        return dataclasses.replace(search, sample=self.sample).run(targets, progress=progress, memo=memo)
+
+    def _finding(self, label: int, searched: Searched) -> LabelFinding | None:
+        """What was found out about a label; ``None`` where it was not reached."""
+        if label in searched.given_up:
+            return LabelFinding(label, None, searched.given_up[label], GIVEN_UP)
+        norm = searched.norms.get(label)
+        return None if norm is None else LabelFinding(label, norm if norm < math.inf else None, self.steps, "last step")
 
     def _finish(
         self, model: Classifier, images: Images, searched: Searched, rng: Rng
@@ -166,3 +195,16 @@ class Reversal(ArmSettings, ABC):
                 strong_enough(model, images[:_TESTED], one, share=self.final_threshold, at_once=self.final_images)
                 for one in triggers
             ), notes
+
+
+def _told(searched: Searched) -> tuple[str, ...]:
+    """What the reader must know of labels that were given up."""
+    if searched.drawn is None:
+        return ()
+    ended, early = len(searched.norms), searched.given_up.values()
+    when = f", after {min(early)} to {max(early)} steps" if early else ""
+    said = (
+        f"{len(early):,} of {ended + len(early):,} labels were given up early{when}, for others looked likelier. "
+        f"Labels are compared with {len(searched.drawn):,} that were drawn at random and searched to the end."
+    )
+    return (said,)

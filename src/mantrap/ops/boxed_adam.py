@@ -31,6 +31,11 @@ class BoxedAdam:
         self._mean, self._square = torch.zeros_like(values), torch.zeros_like(values)
         self._steps = 0
 
+    def only(self, rows: Tensor) -> Tensor:
+        """Go on with these rows of the tensor alone, by number, in a tensor of their own; that tensor."""
+        self.values, self._mean, self._square = self.values[rows], self._mean[rows], self._square[rows]
+        return self.values
+
     def descend(self, slope: Tensor, *, share: float = 1.0) -> None:
         """One step down, or a share of one."""
         self._steps += 1

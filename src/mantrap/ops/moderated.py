@@ -46,7 +46,7 @@ def fit_scatter(trait: str, models: Sequence[Sequence[float]], *, level: bool) -
     if len(known) < FEWEST_MODELS:
         raise ValueError(f"expected at least {FEWEST_MODELS} models of two labels or more, got {len(known)}")
     usual = float(np.median([m.std(ddof=1) for m in known]))
-    known = [_not_too_low(m, usual) for m in known]
+    known = [_not_too_low(m, np.full(len(m), True), usual) for m in known]
     seen = np.array([len(m) - 1 for m in known], dtype=np.float64)
     variances = np.maximum([float(m.var(ddof=1)) for m in known], _LEAST_SPREAD**2)
     logs = np.log(variances) - _polygamma(0, seen / 2) + np.log(seen / 2)
@@ -68,7 +68,7 @@ def fit_scatter(trait: str, models: Sequence[Sequence[float]], *, level: bool) -
     )
 
 
-def log_chances(heights: Sequence[float], scatter: Scatter) -> list[float]:
+def log_chances(heights: Sequence[float], scatter: Scatter, *, population: Sequence[bool] | None = None) -> list[float]:
     """For each label the logarithm of the chance that it stands as high, judging by the others and by other models.
 
     A label is compared with the mean of the others. Their variance and the one that is usual elsewhere are averaged,
@@ -78,27 +78,27 @@ def log_chances(heights: Sequence[float], scatter: Scatter) -> list[float]:
     Args:
         heights: One for each label, any number of labels.
         scatter: How such numbers scatter over the labels of models without a backdoor.
+        population: Which of the labels the others are; all where ``None``. Labels that were chosen for their heights
+            are no fair sample of the others, and are left out of it.
 
     Returns:
         In the order of the labels, 0 or less.
 
     Reference: Smyth 2004, section 4, for the moderated t; the mean is that of a normal model of two levels.
     """
-    values = _not_too_low(np.asarray(heights, dtype=np.float64), scatter.spread)
-    if not len(values):
-        return []
-    if len(values) == 1 and scatter.between is None:
-        return [0.0]  # there is nothing to compare it with
-    count = len(values) - 1
-    total, squares = values.sum(), (values**2).sum()
-    mean = (total - values) / max(count, 1)
-    sum_of_squares = np.maximum(squares - values**2 - count * mean**2, 0)
-    seen = max(count - 1, 0)
+    among = np.ones(len(heights)) if population is None else np.asarray(population, dtype=np.float64)
+    values = _not_too_low(np.asarray(heights, dtype=np.float64), among > 0, scatter.spread)
+    count = among.sum() - among
+    total, squares = (among * values).sum(), (among * values**2).sum()
+    mean = (total - among * values) / np.maximum(count, 1)
+    sum_of_squares = np.maximum(squares - among * values**2 - count * mean**2, 0)
+    seen = np.maximum(count - 1, 0)
     freedom = scatter.freedom + seen
     variance = (scatter.freedom * scatter.spread**2 + sum_of_squares * (seen > 0)) / freedom
     usual, unsure = _predicted(mean, variance, count, scatter)
-    tails = log_upper_tail((values - usual) / np.sqrt(variance + unsure), np.full_like(values, freedom))
-    return [float(tail) for tail in tails]
+    tails = log_upper_tail((values - usual) / np.sqrt(variance + unsure), freedom)
+    told = (count > 0) | (scatter.between is not None)  # else there is nothing to compare it with
+    return [float(tail) for tail in np.where(told, tails, 0.0)]
 
 
 def log_chance_of_level(heights: Sequence[float], scatter: Scatter) -> float:
@@ -150,25 +150,25 @@ def joined_by_row(logs: NDArray[np.float64], covariance: Sequence[Sequence[float
     return found
 
 
-def _not_too_low(values: NDArray[np.float64], spread: float) -> NDArray[np.float64]:
-    """The values, those far below the middle raised: only high ones are suspicious, and a low one shall hide none."""
-    if len(values) < _MIDDLE_FROM:
+def _not_too_low(values: NDArray[np.float64], population: NDArray[np.bool_], spread: float) -> NDArray[np.float64]:
+    """The values, those far below a population's middle raised: only high ones count, and a low one shall hide none."""
+    if population.sum() < _MIDDLE_FROM:
         return values
-    raised: NDArray[np.float64] = np.maximum(values, np.median(values) - _LOWEST * spread)
+    raised: NDArray[np.float64] = np.maximum(values, np.median(values[population]) - _LOWEST * spread)
     return raised
 
 
 def _predicted(
-    mean: NDArray[np.float64], variance: NDArray[np.float64], count: int, scatter: Scatter
+    mean: NDArray[np.float64], variance: NDArray[np.float64], count: NDArray[np.float64], scatter: Scatter
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a label's height should be, given the others, and the variance of this guess."""
+    """What a label's height should be, given so many others, and the variance of this guess."""
+    others = np.maximum(count, 1)
     if scatter.between is None:
-        return mean, variance / count
+        return mean, variance / others
     elsewhere = scatter.between**2 * (1 + 1 / scatter.models)
-    if not count:
-        return np.full_like(mean, scatter.centre), np.full_like(mean, elsewhere)
-    weight = elsewhere / (elsewhere + variance / count)
-    return weight * mean + (1 - weight) * scatter.centre, weight * variance / count
+    weight = np.where(count > 0, elsewhere / (elsewhere + variance / others), 0.0)
+    unsure = np.where(count > 0, weight * variance / others, elsewhere)
+    return weight * mean + (1 - weight) * scatter.centre, unsure
 
 
 def _polygamma(order: int, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ def mad(values: Sequence[float]) -> float:
     return CONSISTENCY * median([abs(v - centre) for v in values])
 
 
-def anomaly_indices(values: Sequence[float]) -> list[float]:
+def anomaly_indices(values: Sequence[float], population: Sequence[float] | None = None) -> list[float]:
     """Signed MAD anomaly index of each value: how many deviations it lies below the median; above it, less than 0.
 
     Where the deviation is 0, because most values are equal, a value at the median has index 0 and another one an
@@ -26,6 +26,7 @@ def anomaly_indices(values: Sequence[float]) -> list[float]:
 
     Args:
         values: At least one finite number.
+        population: Whose median and deviation count, at least one finite number; those of the values where ``None``.
 
     Raises:
         ValueError: No value, or one that is not finite.
@@ -37,9 +38,10 @@ def anomaly_indices(values: Sequence[float]) -> list[float]:
     Reference: Hampel 1974, as used by Wang et al., Neural Cleanse, IEEE S&P 2019, section IV-C. Their index is the
     absolute value; here it has a sign, because only the low side speaks for a backdoor.
     """
-    if not values or not all(abs(v) < float("inf") for v in values):
-        raise ValueError(f"expected finite values, got {list(values)}")
-    centre, spread = median(values), mad(values)
+    others = values if population is None else population
+    if not others or not all(abs(v) < float("inf") for v in (*values, *others)):
+        raise ValueError(f"expected finite values, got {list(values)} among {list(others)}")
+    centre, spread = median(others), mad(others)
     if spread == 0:
         return [0.0 if v == centre else float("inf") if v < centre else -float("inf") for v in values]
     return [(centre - v) / spread for v in values]

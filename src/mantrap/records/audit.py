@@ -1,6 +1,7 @@
 """What an audit found: the values behind audit.json and the report."""
 
 import enum
+from typing import Final
 
 from mantrap.records.base import SCHEMA_VERSION, Record
 from mantrap.records.comparison import ComparisonRecord, ControlRecord, CopyRecord, TraitRecord
@@ -25,11 +26,16 @@ class CheckStatus(enum.StrEnum):
     SKIPPED = "skipped"
 
 
+GIVEN_UP: Final = "given up"
+"""How the search for a label ended that was stopped early because other labels looked likelier."""
+
+
 class LabelRecord(Record):
     """What a detector found for one label.
 
     ``norm`` is the size of the smallest trigger that met the success threshold (of a patch the L1 of its mask, in
-    pixels, of a perturbation its L2); ``None`` when the label is ``censored``: none ever met it. ``index`` is the
+    pixels, of a perturbation its L2); ``None`` when the label is ``censored``: none ever met it, or the search was
+    ``given up`` after ``steps`` steps, as ``stopped`` says, because other labels looked likelier. ``index`` is the
     signed MAD anomaly index: positive on the low side, for a norm smaller than the median. ``success`` is the share of
     ``heldout`` images of other classes that the trigger sends to the label, with its Wilson interval at 95 %; all
     three ``None`` or 0 where it was not measured.
@@ -46,9 +52,14 @@ class LabelRecord(Record):
     steps: int
     stopped: str
 
+    @property
+    def given_up(self) -> bool:
+        """Whether the search ended early because other labels looked likelier."""
+        return self.stopped == GIVEN_UP
+
 
 class NormStatistics(Record):
-    """The statistics over the norms of all uncensored labels that the rules use.
+    """The statistics over the norms of all uncensored labels that the rules use, or of the population of a detection.
 
     ``log_ratio`` is log(median norm / smallest norm). ``paper_flags`` are the labels that the paper's own rule flags:
     anomaly index above 2 on the low side.
@@ -68,7 +79,8 @@ class DetectionRecord(Record):
 
     ``score``: higher is more suspicious; the scale is the detector's own. ``p_value`` is that of the test that the
     method was published with, where it has one; it decides nothing. ``labels`` are those for which a trigger was
-    searched, ``traits`` what was measured of each label; ``unit`` says what norms are.
+    searched, ``traits`` what was measured of each label; ``unit`` says what norms are. Where labels were given up,
+    ``population`` are those that were drawn at random and searched to the end, with which all are compared.
     """
 
     detector: str
@@ -80,6 +92,7 @@ class DetectionRecord(Record):
     traits: tuple[TraitRecord, ...] = ()
     unit: str = ""
     p_value: float | None = None
+    population: tuple[int, ...] | None = None
 
 
 class CheckRecord(Record):

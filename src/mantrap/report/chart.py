@@ -82,9 +82,9 @@ def draw_norms(detection: DetectionRecord, suspects: Collection[int] = ()) -> Ch
         suspects: Labels that the audit suspects; what only the detector suspects is marked as flagged.
 
     Returns:
-        The drawing: smallest norm first, censored labels last.
+        The drawing: smallest norm first, censored labels last, and none that were given up.
     """
-    labels, statistics = detection.labels, detection.statistics
+    labels, statistics = [e for e in detection.labels if not e.given_up], detection.statistics
     measured = sorted((e for e in labels if e.norm is not None), key=lambda e: (e.norm, e.label))
     censored = [e for e in labels if e.norm is None]
     few = len(labels) <= MOST_ROWS
@@ -100,7 +100,7 @@ def draw_norms(detection: DetectionRecord, suspects: Collection[int] = ()) -> Ch
     bars += _censored(censored, foot, plot, len(censored) if few else CENSORED_OF_MANY)
     return Chart(
         title=f"Smallest trigger for each of {len(labels):,} labels",
-        description=_describe(measured, len(censored), statistics),
+        description=_describe(measured, len(censored), len(detection.labels) - len(labels), statistics),
         height=max([foot, *(b.y + ROW for b in bars)]) + 4,
         foot=foot,
         gutter=gutter,
@@ -156,7 +156,7 @@ def _lines(statistics: NormStatistics, gutter: float, scale: float) -> tuple[Lin
     return tuple(lines)
 
 
-def _describe(measured: list[LabelRecord], censored: int, statistics: NormStatistics | None) -> str:
+def _describe(measured: list[LabelRecord], censored: int, given_up: int, statistics: NormStatistics | None) -> str:
     parts = ["Horizontal bars, smallest first."]
     if measured:
         name = name_of(measured[0].label, measured[0].class_name)
@@ -165,5 +165,7 @@ def _describe(measured: list[LabelRecord], censored: int, statistics: NormStatis
         parts.append(f"The median is {number(statistics.median)}, {ratio_of(statistics)} times the smallest.")
     if censored:
         parts.append(f"{censored:,} of the labels are censored: no trigger met the success threshold.")
+    if given_up:
+        parts.append(f"{given_up:,} more were given up early, for others looked likelier, and are not drawn.")
     parts.append("The table below holds the same numbers.")
     return " ".join(parts)

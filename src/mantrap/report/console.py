@@ -22,6 +22,7 @@ from mantrap.report.words import (
     percent,
     ratio_of,
     scrub,
+    smallest_of,
     washed_out,
 )
 
@@ -196,7 +197,7 @@ def _together(record: AuditRecord) -> list[RenderableType]:
 
 def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableType]:
     measured = sorted((e for e in detection.labels if e.norm is not None), key=lambda e: (e.norm, e.label))
-    censored = [e for e in detection.labels if e.norm is None]
+    censored = [e for e in detection.labels if e.norm is None and not e.given_up]
     if not detection.labels:
         return []
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="")
@@ -212,7 +213,7 @@ def _norms(detection: DetectionRecord, suspects: set[int]) -> list[RenderableTyp
         if entry.label in suspects:
             mark = Text("suspect", style="bold red")
         table.add_row(name, number(entry.norm or 0.0), index, success, mark)
-    parts: list[RenderableType] = [Text(), Text(f"Smallest triggers of {len(detection.labels):,} labels", style="bold")]
+    parts: list[RenderableType] = [Text(), Text(smallest_of(detection.labels), style="bold")]
     parts += [_line(f"{detection.detector}, norm: {detection.unit}", 2), table]
     if detection.statistics:
         summary = f"median {number(detection.statistics.median)}, {ratio_of(detection.statistics)} times the smallest"
@@ -245,6 +246,5 @@ def _traits(detection: DetectionRecord) -> list[RenderableType]:
         pairs = [text for pair in zip(cells, chances, strict=True) for text in pair]
         table.add_row(Text("  " + name_of(row.label, row.class_name)), *pairs)
     heading = Text("Labels that stand out most", style="bold")
-    said = chance(detection.p_value)
-    lines = [_line(said, 2)] if said else []
+    lines = [_line(said, 2)] if (said := chance(detection.p_value)) else []
     return [Text(), heading, _line(detection.detector, 2), table, *lines, *notes]

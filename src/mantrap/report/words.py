@@ -213,6 +213,12 @@ def ratio_of(statistics: NormStatistics) -> str:
     return number(math.exp(statistics.log_ratio))
 
 
+def smallest_of(labels: tuple[LabelRecord, ...]) -> str:
+    """A heading that tells how many labels were searched to the end, and of how many where others were given up."""
+    begun, early = len(labels), sum(entry.given_up for entry in labels)
+    return f"Smallest triggers of {f'{begun - early:,} of ' if early else ''}{begun:,} labels"
+
+
 def paper_verdict(statistics: NormStatistics, labels: tuple[LabelRecord, ...]) -> str:
     """What the paper's own rule says, as a sentence; it stands beside our verdict and does not decide it."""
     names = {entry.label: name_of(entry.label, entry.class_name, 40) for entry in labels}

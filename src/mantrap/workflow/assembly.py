@@ -74,11 +74,12 @@ def detection_record(
         score=finite(detection.score),
         suspects=detection.suspects,
         labels=label_records(model, detection, judged),
-        statistics=norm_statistics(judged),
+        statistics=norm_statistics(judged, detection.population),
         notes=detection.notes,
         traits=_trait_records(model, detection.traits, chances),
         p_value=detection.p_value,
         unit=detection.unit,
+        population=detection.population,
     )
 
 

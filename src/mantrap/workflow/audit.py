@@ -34,6 +34,7 @@ from mantrap.workflow.checks import check_images
 from mantrap.workflow.comparing import Compared, beside_copy, compare, null_for
 from mantrap.workflow.evidence import marked, pair_record, shift_record, suspect_records
 from mantrap.workflow.headline import headline
+from mantrap.workflow.heights import halved_of
 from mantrap.workflow.helping import Helpers, helped
 from mantrap.workflow.imageless import check_none, no_data, stand_ins, without_images
 from mantrap.workflow.kept_triggers import TRIGGERS_FILE, save_triggers
@@ -107,6 +108,7 @@ def audit(
     if images is None:
         plan, images = without_images(plan), stand_ins(model)
     model, images = by_name(model, images)
+    plan = plan.for_labels(model.num_classes)
     check_references(plan.references, model)
     if images.labelled:
         check_labels(images, model.num_classes)
@@ -114,8 +116,7 @@ def audit(
         folder: RunFolder | None = None
         if out is not None:
             folder = RunFolder(Path(out), plan.identity(source, model, images))
-            outputs = (RECORD_FILE, REPORT_FILE, TRIGGERS_FILE)
-            stack.enter_context(folder.claimed(fresh=fresh, outputs=outputs))
+            stack.enter_context(folder.claimed(fresh=fresh, outputs=(RECORD_FILE, REPORT_FILE, TRIGGERS_FILE)))
         shared, helpers = folder, None
         if plan.workers > 1:
             shared = folder or RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory())), {})
@@ -214,7 +215,8 @@ class _Audit:
         """How the labels stand, beside the copy and the references that there are."""
         arch, shape, copied = self.model.arch, self.model.input_shape, seen.copied
         traits, beside = [d.traits for d in seen.detections], beside_copy(arch, shape, copied.measured, copied.unsure)
-        return compare(traits, null_for(arch, shape), [one.measured for one in seen.looked], beside)
+        others, halved = [one.measured for one in seen.looked], halved_of(seen.detections)
+        return compare(traits, null_for(arch, shape), others, beside, halved=halved)
 
     def _volatile(self) -> Volatile:
         return Volatile(

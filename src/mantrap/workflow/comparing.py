@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mantrap.detect.nulls import known_nulls
 from mantrap.records import Null, ShiftScatter
 from mantrap.workflow.eyes import Eyes, Standing
-from mantrap.workflow.heights import Beside, Measured, sights_beside, sights_of
+from mantrap.workflow.heights import Beside, Halved, Measured, sights_beside, sights_of
 from mantrap.workflow.shifting import SHIFT_SHARE
 
 LEVEL_SHARE = 0.05
@@ -105,7 +105,12 @@ def beside_copy(
 
 
 def compare(
-    measured: Measured, null: Null, references: Sequence[Measured] = (), beside: Beside | None = None
+    measured: Measured,
+    null: Null,
+    references: Sequence[Measured] = (),
+    beside: Beside | None = None,
+    *,
+    halved: Sequence[Halved | None] = (),
 ) -> Compared | None:
     """How the labels of a model stand.
 
@@ -123,6 +128,8 @@ def compare(
             is taken away here.
         beside: A copy of the model, retrained on clean images. What a label keeps there is taken away as well; for some
             backdoors survive in it, the smaller of two chances counts, with and without it, times two.
+        halved: For each detector which labels ended early, if any did: then there are no references and no copy. All
+            count by whose number a chance is corrected, so that whichever are chosen to go on, no more stand out.
 
     Returns:
         ``None`` where nothing was measured that the null knows.
@@ -131,7 +138,7 @@ def compare(
     labels aside one after the other.
     """
     models = f"{models_of(len(references))} of the same task, and with " if references else ""
-    alone = _compared(Eyes(sights_of(measured, null, references), null), models)
+    alone = _compared(Eyes(sights_of(measured, null, references, halved), null), models)
     copied = None if beside is None else _compared(Eyes(sights_beside(measured, beside), beside.null), "")
     if alone is None or copied is None:
         return alone

@@ -47,7 +47,8 @@ class Eyes:
 
     def __init__(self, sights: Sequence[Sight], null: Null) -> None:
         self.sights, self.null = sights, null
-        self.labels = sorted({label for sight in sights for label in sight.values})
+        begun = (label for sight in sights if sight.halved is not None for label in sight.halved.labels)
+        self.labels = sorted({*begun, *(label for sight in sights for label in sight.values)})
         names = dict.fromkeys(sight.trait.eye for sight in sights)
         self.by_eye = [[i for i, sight in enumerate(sights) if sight.trait.eye == eye] for eye in names]
         first = [sights[group[0]].trait.name for group in self.by_eye]
@@ -88,8 +89,9 @@ class Eyes:
         for sight in self.sights:
             least = math.log(sight.trait.least) if sight.trait.least else -math.inf
             known = [place for place, label in enumerate(labels) if label in sight.heights]
+            heights, peers = [sight.heights[labels[p]] for p in known], sight.peers([labels[p] for p in known])
             found = np.zeros(len(labels))
-            found[known] = np.maximum(least, log_chances([sight.heights[labels[p]] for p in known], sight.scatter))
+            found[known] = np.maximum(least, log_chances(heights, sight.scatter, population=peers))
             logs.append(found)
         return logs
 
@@ -117,6 +119,8 @@ class Eyes:
     def log_level(self) -> float:
         """Logarithm of the chance that labels are as easy to force, all of them in the mean."""
         # Of a search that finds no trigger for most labels those of the others say nothing of the model.
-        known = [s for s in self.sights if s.trait.level and 2 * len(s.heights) > len(self.labels)]
-        levels = [log_chance_of_level(list(s.heights.values()), s.scatter) for s in known]
+        asked = [len(self.labels) if s.halved is None else len(s.halved.population) for s in self.sights]
+        usual = [(s, s.usual()) for s in self.sights]
+        known = [(s, some) for (s, some), n in zip(usual, asked, strict=True) if s.trait.level and 2 * len(some) > n]
+        levels = [log_chance_of_level(some, s.scatter) for s, some in known]
         return min(0.0, math.log(len(levels)) + min(levels)) if levels else 0.0

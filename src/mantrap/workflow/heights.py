@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from mantrap.core import Detection
 from mantrap.ops.explained import less_kept, less_ordinary
 from mantrap.records import Null, Scatter
 from mantrap.records.traits import TRAITS, Trait
@@ -28,6 +29,20 @@ class Beside:
 
 
 @dataclass(frozen=True)
+class Halved:
+    """A search in which most labels were given up early.
+
+    Args:
+        population: Those that were drawn at random and searched to the end whatever they looked like. The others that
+            were searched to the end were chosen for how they looked, so labels are compared with these alone.
+        labels: All that it began with, whichever stands out.
+    """
+
+    population: frozenset[int]
+    labels: frozenset[int]
+
+
+@dataclass(frozen=True)
 class Sight:
     """One trait as one detector measured it.
 
@@ -36,26 +51,48 @@ class Sight:
         values: What was measured, by label.
         heights: How high labels stand, by label; one whose value has no place on the scale is left out.
         scatter: How such heights scatter in models without a backdoor.
+        halved: Which labels ended early; ``None`` where all were searched alike.
     """
 
     trait: Trait
     values: Mapping[int, float]
     heights: Mapping[int, float]
     scatter: Scatter
+    halved: Halved | None = None
+
+    def peers(self, labels: Sequence[int]) -> list[bool] | None:
+        """Which of these labels others are compared with; ``None`` for all."""
+        return None if self.halved is None else [label in self.halved.population for label in labels]
+
+    def usual(self) -> list[float]:
+        """The heights of the labels that others are compared with."""
+        return [h for label, h in self.heights.items() if self.halved is None or label in self.halved.population]
 
 
-def sights_of(measured: Measured, null: Null, references: Sequence[Measured] = ()) -> list[Sight]:
+def halved_of(detections: Sequence[Detection]) -> list[Halved | None]:
+    """For each detection which labels ended early."""
+    return [
+        None if d.population is None else Halved(frozenset(d.population), frozenset(f.label for f in d.labels))
+        for d in detections
+    ]
+
+
+def sights_of(
+    measured: Measured, null: Null, references: Sequence[Measured] = (), halved: Sequence[Halved | None] = ()
+) -> list[Sight]:
     """All that was measured and that the null knows, in the order of the traits, less what references explain.
 
     Args:
         measured: What detectors measured of the model.
         null: How models without a backdoor scatter.
         references: What the same detectors measured of models of the same task.
+        halved: For each detector which labels ended early; none for searches in which all were searched alike.
     """
     found = []
     for place, name, values, scatter in _known(measured, null):
         others = [heights_of(name, r[place].get(name, {})) for r in references]
-        found.append(Sight(TRAITS[name], values, *less_ordinary(heights_of(name, values), others, scatter)))
+        early = halved[place] if halved else None
+        found.append(Sight(TRAITS[name], values, *less_ordinary(heights_of(name, values), others, scatter), early))
     return found
 
 

@@ -1,7 +1,7 @@
 """What the published rule says of the norms of labels; it is reported, and decides nothing."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mantrap.core import Detection
@@ -35,12 +35,15 @@ class Judged:
 
 
 def judge_labels(detection: Detection) -> tuple[Judged, ...]:
-    """Every label with a norm, by norm."""
+    """Every label with a norm, by norm; none where labels were given up and those that were drawn have no norm."""
     found = [(f, f.norm) for f in detection.labels if f.norm is not None]
     if not found:
         return ()
     norms = [norm for _, norm in found]
-    middle = median(norms)
+    usual = _usual({f.label: norm for f, norm in found}, detection.population)
+    if not usual:
+        return ()
+    middle = median(usual)
     judged = [
         Judged(
             label=finding.label,
@@ -49,16 +52,21 @@ def judge_labels(detection: Detection) -> tuple[Judged, ...]:
             log_ratio=math.log(middle / norm) if norm > 0 and middle > 0 else 0.0,
             success=finding.success,
         )
-        for (finding, norm), index in zip(found, anomaly_indices(norms), strict=True)
+        for (finding, norm), index in zip(found, anomaly_indices(norms, usual), strict=True)
     ]
     return tuple(sorted(judged, key=lambda j: (j.norm, j.label)))
 
 
-def norm_statistics(judged: Sequence[Judged]) -> NormStatistics | None:
-    """Median, deviation and the smallest label, for the record; ``None`` where no label has a norm."""
+def norm_statistics(judged: Sequence[Judged], population: Collection[int] | None = None) -> NormStatistics | None:
+    """Median, deviation and the smallest label, for the record; ``None`` where no label has a norm.
+
+    Args:
+        judged: Every label with a norm.
+        population: Those whose median and deviation count; all where ``None``.
+    """
     if not judged:
         return None
-    norms = [j.norm for j in judged]
+    norms = _usual({j.label: j.norm for j in judged}, population)
     smallest = min(judged, key=lambda j: (j.norm, j.label))
     return NormStatistics(
         median=median(norms),
@@ -69,3 +77,8 @@ def norm_statistics(judged: Sequence[Judged]) -> NormStatistics | None:
         log_ratio=smallest.log_ratio,
         paper_flags=tuple(j.label for j in sorted(judged, key=lambda j: j.norm) if j.outlier),
     )
+
+
+def _usual(norms: Mapping[int, float], population: Collection[int] | None) -> list[float]:
+    """The norms with which others are compared."""
+    return [norm for label, norm in norms.items() if population is None or label in population]

@@ -65,7 +65,9 @@ class Plan:
         detectors: Who looks, in this order.
         if_time: Who looks as well, if a part of what the others leave of the budget suffices for all of it.
         labels: Which labels to scan, each once; all where ``None``.
-        references: Models of the same task to compare with, measured by the same detectors on the same images.
+        references: Models of the same task to compare with, measured by the same detectors on the same images. With
+            them, and with a copy that is asked for, labels are searched to the end however many there are: what another
+            model explains has to be known of all.
         copy: Whether a copy of the model is retrained on the images and measured by the same detectors; where ``None``,
             if it does not take long.
         control: Whether a known patch is planted in a copy of the model, which detectors must find for an all-clear;
@@ -105,6 +107,12 @@ class Plan:
             return detector
         smaller: Any = dataclasses.replace(some, labels_at_once=_AT_ONCE)  # type: ignore[type-var]
         return cast("Detector", smaller)
+
+    def for_labels(self, count: int) -> "Plan":
+        """The plan for so many labels: where they are compared with those of another model, none is given up."""
+        if not self.references and self.copy is not True:
+            return self
+        return dataclasses.replace(self, detectors=tuple(_to_the_end(d, count) for d in self.detectors))
 
     def identity(self, source: Source, model: Classifier, images: ImageSet) -> dict[str, object]:
         """What makes two audits the same, for resuming."""
@@ -149,6 +157,15 @@ def who_looks(named: Sequence[Detector | str], *, budget: float | None, pairs: b
 
 def _made(named: Sequence[Detector | str]) -> tuple[Detector, ...]:
     return tuple(DETECTORS.create(d) if isinstance(d, str) else d for d in named)
+
+
+def _to_the_end(detector: Detector, count: int) -> Detector:
+    """The detector, such that it gives none of so many labels up."""
+    some: Any = detector
+    if not is_dataclass(some) or getattr(some, "many", count) >= count:
+        return detector
+    whole: Any = dataclasses.replace(some, many=count)  # type: ignore[type-var]
+    return cast("Detector", whole)
 
 
 def spelled(detector: Detector) -> str:

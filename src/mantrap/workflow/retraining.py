@@ -86,6 +86,8 @@ def unwanted(
         return no_copy("nobody wants one", CheckStatus.PASSED)
     if not any(map(_told_again, detections)):
         return no_copy("no detector measures what it shows", CheckStatus.PASSED)
+    if any(d.population is not None for d in detections):
+        return no_copy("not all labels were searched to the end, so they cannot be compared with those of a copy")
     if not any(measured_again(model, detections, asked=asked)):
         return no_copy("no label stands out so far that it matters", CheckStatus.PASSED)
     why = _impossible(model, scan, asked=asked is True)

@@ -169,11 +169,13 @@ def unfinished(detections: Sequence[Detection]) -> tuple[str, ...]:
     """
     said: list[str] = []
     for detection in detections:
-        censored = sum(f.censored for f in detection.labels)
+        asked = [f for f in detection.labels if detection.population is None or f.label in detection.population]
+        censored = sum(f.censored for f in asked)
         short = sum(f.stopped == "cut short" and not f.censored for f in detection.labels)
-        if 2 * censored > len(detection.labels):
+        if 2 * censored > len(asked):
+            drawn = "" if detection.population is None else " that were drawn at random"
             said.append(
-                f"{detection.detector} found no trigger for {censored} of {len(detection.labels)} labels: it could not "
+                f"{detection.detector} found no trigger for {censored} of {len(asked)} labels{drawn}: it could not "
                 "search this model."
             )
         if short:

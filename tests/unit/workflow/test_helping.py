@@ -27,6 +27,7 @@ from mantrap.workflow.plan import Plan, Source, spelled
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
 from tests import helped, stage, strangers
+from tests.planted import Planted
 
 DETECTORS_USED = (stage.QUICK, PaperNeuralCleanse.quick)
 PIECES = 3 + 6
@@ -126,6 +127,21 @@ class TestTheRecord:
         assert len(started) == 1
         assert all(one.returncode is not None for one in started)
         assert json.loads((tmp_path / "run" / "audit.json").read_text())["volatile"]["workers"] == 2
+
+    def test_of_many_labels_most_of_which_are_given_up_is_bitwise_the_same(self):
+        many = Planted(shape=(1, 10, 12), classes=26, target=3)
+        quick = "steps=40, images_per_step=8, final_steps=8, many=16, sample=16, labels_at_once=9"
+        detectors = [f"neural_cleanse({quick})", f"universal_perturbation({quick})"]
+        options = {"detectors": detectors, "copy": False, "control": False}
+        alone, together = (mantrap.audit(many.model(), many.images(8, "scan"), workers=n, **options) for n in (1, 2))
+
+        assert stable(together) == stable(alone)
+        assert together.volatile.workers == 2
+        assert [sum(e.given_up for e in d.labels) for d in alone.detections] == [7, 7]
+        assert alone.comparison.standings[0].label == many.target
+        one = mantrap.audit(many.model(), many.images(8, "scan"), **{**options, "detectors": detectors[:1]})
+        assert [s.label for s in one.comparison.standings].index(many.target) == 0
+        assert len(one.comparison.standings) == 26
 
     def test_of_a_network_in_memory_as_well_and_without_a_folder_nothing_is_left(self, temporary, started, monkeypatch):
         alone = run(module())
