@@ -122,13 +122,6 @@ def kept_under(
 
     Raises:
         FailedError: The model's output is not finite.
-
-    Example:
-        >>> from tests.planted import Planted
-        >>> planted = Planted(target=1)
-        >>> images = planted.images(2, "images")
-        >>> kept_under(planted.model(), images, images, mean=mean_image(images), contrast=0.01).tolist()[:3]
-        [1.0, 1.0, 1.0]
     """
     assert overlays.labels is not None
     laid = (contrast * (overlays.images(range(len(overlays))) - mean)).to(model.device)
