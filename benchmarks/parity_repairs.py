@@ -8,8 +8,8 @@ cannot tell.
 """
 
 import time
-from pathlib import Path
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import parity_attacks
 import torch

@@ -9,7 +9,6 @@ a run goes on where it was stopped.
     python benchmarks/safe_training.py --table          only write the table from what is there
 """
 
-import argparse
 import fnmatch
 import sys
 import time
@@ -18,7 +17,7 @@ from itertools import groupby
 from statistics import mean
 
 import torch
-from parity_places import ROOT, Lines, put
+from parity_places import ROOT, Lines, asked, put
 from screens import DIGITS, SIGNS, Row
 
 from mantrap.core import Classifier, ImageSet, Rng, Spec, build
@@ -59,7 +58,7 @@ class Arm(Record):
 
 
 class SafeCell(Record):
-    """A training set, trained on in the ordinary way and safely; ``caught`` of ``apart`` images set apart are poison."""
+    """A training set, trained on as anybody would and safely; of ``apart`` images set apart ``caught`` are poison."""
 
     schema_version: str = SCHEMA_VERSION
     kind: str = "safe_training_cell"
@@ -146,10 +145,7 @@ def _rates(arms: Sequence[Arm]) -> str:
 
 def main() -> int:
     """Run cells, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="*", help="shell pattern of cell names")
-    parser.add_argument("--table", action="store_true", help="only write docs/screen.md")
-    options = parser.parse_args()
+    options = asked(__doc__, "docs/screen.md")
     torch.set_num_threads(1)
     for name in CELLS:
         path = RESULTS / f"{name}.json"

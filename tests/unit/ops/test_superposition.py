@@ -165,9 +165,7 @@ class TestKeptUnder:
 
     def test_contrast_makes_overlays_stronger(self):
         images, overlays = grey(0.9, labels=[1]), grey(0.4, 0.3, labels=[0, 0])
-        found = [
-            kept_under(self.MODEL, images, overlays, mean=self.MEAN, contrast=by).item() for by in (1.0, 2.5, 5.0)
-        ]
+        found = [kept_under(self.MODEL, images, overlays, mean=self.MEAN, contrast=by).item() for by in (1.0, 2.5, 5.0)]
 
         assert found == [1.0, 0.5, 0.0]
 

@@ -101,7 +101,7 @@ class TestIsolated:
 
     def test_a_label_that_a_trigger_gives_to_images_of_another_is_none_of_theirs(self):
         """Images that carry the trigger and their own labels are no poison: the model takes them for the target."""
-        images, bad = self.images()
+        images, _ = self.images()
         honest = images.with_labels(torch.arange(4).repeat(20))
 
         found = Isolation(contrast=2.0).isolated(self.PLANT.model(), honest, rng=Rng(0))
@@ -109,7 +109,9 @@ class TestIsolated:
 
     def test_overlays_that_drown_nothing_leave_nothing_to_learn(self):
         images, _ = self.images()
-        with pytest.raises(FailedError, match=r"do not outlast what is laid over them, got none of 80\. Raise outlasted"):
+        with pytest.raises(
+            FailedError, match=r"do not outlast what is laid over them, got none of 80\. Raise outlasted"
+        ):
             Isolation(contrast=1e-6).isolated(self.PLANT.model(), images, rng=Rng(0))
 
     def test_more_is_set_apart_the_less_has_to_be_outlasted(self):
