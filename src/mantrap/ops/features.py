@@ -37,7 +37,7 @@ def features_of(model: Classifier, images: Images, layer: str = "") -> Tensor:
 
 
 def features_over(model: Classifier, images: ImageSet, layer: str = "") -> Float[Tensor, "n d"]:
-    """The features of every image of a set, [n, d], on the CPU. The model is frozen meanwhile.
+    """The features of every image of a set, [n, d], on the CPU, in single precision. The model is frozen meanwhile.
 
     Args:
         model: The classifier.
@@ -50,7 +50,7 @@ def features_over(model: Classifier, images: ImageSet, layer: str = "") -> Float
     """
     with model.frozen(), torch.no_grad():
         batches = images.batches(fitting_batch(images))
-        found = torch.cat([features_of(model, batch.images.to(model.device), layer).cpu() for batch in batches])
+        found = torch.cat([features_of(model, b.images.to(model.device), layer).float().cpu() for b in batches])
     if not bool(found.isfinite().all()):
         raise FailedError(
             expected="finite features",
