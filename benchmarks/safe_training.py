@@ -43,8 +43,6 @@ ROWS = (
     Row(name="mnist-blended-10", task=DIGITS, attack="blended(target=7, rate=0.1)", seeds=3),
     Row(name="gtsrb-badnets-5", task=SIGNS, attack="badnets(target=33, rate=0.05)"),
     Row(name="gtsrb-clean", task=SIGNS),
-    Row(name="gtsrb-badnets-10", task=SIGNS, attack="badnets(target=33, rate=0.1)"),
-    Row(name="gtsrb-blended-10", task=SIGNS, attack="blended(target=33, rate=0.1)"),
 )
 CELLS = {f"{row.name}-s{seed}": (row, seed) for row in ROWS for seed in range(row.seeds)}
 
