@@ -169,10 +169,12 @@ class TestKeptUnder:
 
         assert found == [1.0, 0.5, 0.0]
 
-    def test_what_gets_darker_than_black_is_black(self):
-        images, overlays = grey(0.9, labels=[1]), grey(1.0, 0.0, labels=[0, 0])
+    def test_what_gets_lighter_than_white_is_white(self):
+        """Of four pixels one is far beyond white then, which would make the mean light."""
+        images, pixels = grey(0.9, labels=[1]), torch.tensor([1.0, 0.3, 0.3, 0.3]).view(1, 1, 2, 2)
+        overlays = ImageSet.from_array(pixels, torch.tensor([0]))
 
-        assert kept_under(self.MODEL, images, overlays, mean=self.MEAN, contrast=9.0).tolist() == [0.5]
+        assert kept_under(self.MODEL, images, overlays, mean=self.MEAN, contrast=9.0).tolist() == [0.0]
 
     def test_overlays_of_its_own_class_do_not_count(self):
         images, overlays = grey(0.9, labels=[1]), grey(0.6, 0.7, labels=[1, 1])
