@@ -36,7 +36,8 @@ class Isolation:
     on seeing it where everything else in an image is drowned: others of the set are laid over each, and an image whose
     label outlasts most of them is taken for poison. The second training starts over with the same weights and the same
     recipe. Where nothing is set apart, the first model is the result, as if it had been trained in the ordinary way.
-    Costs twice as much as that, and overlays that nothing outlasts cost clean images: those that do are lost as well.
+    Costs more than twice as much as that. It is made for patches: a trigger that fills the image faintly is drowned
+    with it, and stays.
 
     Args:
         overlays: How many images are laid over each, one by one, at least 2; from all classes alike.
