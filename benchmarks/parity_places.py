@@ -1,5 +1,6 @@
 """Where the benchmarks keep things, how they say how far they are, and how a table comes into a page."""
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,14 @@ def put(page: Path, name: str, text: str) -> None:
     begin, end = (f"<!-- {name}: {edge} -->" for edge in ("begin", "end"))
     before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+
+
+def asked(what: str | None, page: str) -> argparse.Namespace:
+    """What the command line of a benchmark with a table of its own asks for: ``only`` and ``table``."""
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="*", help="shell pattern of cell names")
+    parser.add_argument("--table", action="store_true", help=f"only write {page}")
+    return parser.parse_args()
 
 
 class Lines:

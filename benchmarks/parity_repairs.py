@@ -10,7 +10,9 @@ cannot tell.
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
+import parity_attacks
 import torch
 from parity_detection import RUNS, trained
 from parity_detection import cells as detection_cells
@@ -32,6 +34,9 @@ from mantrap.workflow.sharpening import sharpened
 
 SEEDS = 3
 TASKS = {"mnist": "mnist-badnets", "gtsrb": "gtsrb-badnets-paper"}
+FACES = "lfw"
+"""Of whom the models are those of the suite on attacks; a tenth of the images are two of each person."""
+MODELS = {**TASKS, FACES: "lfw-badnets"}
 PAPER = (
     "unlearning(updates=0, optimizer='adam', schedule='constant', "
     "augment='none', share=0.2, strength=1.0, screen=False)"
@@ -42,6 +47,8 @@ _WORKS_FROM = 0.5
 """Part of the images on which a trigger must work for ``mantrap cleanse`` to make use of it."""
 PRUNING = {"mnist": "pruning(layer='fc1')", "gtsrb": "pruning(layer='classifier.0')"}
 """Of the layer that reads what the last convolution says."""
+_MOST_LABELS = 100
+"""Beyond these only the target is searched for: a repair begins where an audit has found it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +80,14 @@ class Cell:
 
 def cells() -> list[Cell]:
     """All cells."""
-    return [cell for data in TASKS for seed in range(SEEDS) for cell in _of(data, seed)]
+    return [cell for data in MODELS for seed in range(SEEDS) for cell in _of(data, seed)]
 
 
 def _of(data: str, seed: int) -> list[Cell]:
     """The cells of one model."""
     plain = Cell(data=data, seed=seed)
+    if data == FACES:
+        return [plain, replace(plain, images=1000)]
     few = [replace(plain, images=count) for count in (500, 200)]
     ours = [plain, replace(plain, repair=PAPER), *few, *(replace(few[0], poisoned=p) for p in (0.01, 0.05))]
     return [
@@ -90,14 +99,11 @@ def _of(data: str, seed: int) -> list[Cell]:
 
 def run(cell: Cell) -> RepairCell:
     """Search for the trigger, repair in three ways, measure each."""
-    named = f"{TASKS[cell.data]}-s{cell.seed}"
-    path = trained(next(c for c in detection_cells() if c.name == named), RUNS / named)
-    test = load(cell.data, split="test")
+    path, truth_file, original = _attacked(cell)
+    test = _images(cell, "test")
     model = open_model(path, images_shape=test.shape)
-    truth = GroundTruth.from_json((RUNS / named / "truth.json").read_text())
-    target = truth.backdoors[0].target
-    assert target is not None
-    original = ReversedPatch(target, *Patch().mask_and_pattern(test.shape))
+    truth = GroundTruth.from_json(truth_file.read_text())
+    target = original.target
     scan, heldout = parted(images_of(cell, original), Rng(cell.seed))
     rng = Rng(cell.seed)
     found = recovered(model, scan, heldout, target, rng=rng)
@@ -126,9 +132,31 @@ def run(cell: Cell) -> RepairCell:
     )
 
 
+def _attacked(cell: Cell) -> tuple[Path, Path, ReversedPatch]:
+    """The file of the cell's model, made if it is not there yet, the truth about it, and its trigger."""
+    named = f"{MODELS[cell.data]}-s{cell.seed}"
+    patch = Patch(size=10) if cell.data == FACES else Patch()
+    if cell.data == FACES:
+        path = parity_attacks.RUNS / f"{named}.safetensors"
+        if not path.with_suffix(".implant.json").exists():
+            parity_attacks.run(next(c for c in parity_attacks.cells() if c.name == named))
+        truth = path.with_suffix(".truth.json")
+    else:
+        path = trained(next(c for c in detection_cells() if c.name == named), RUNS / named)
+        truth = RUNS / named / "truth.json"
+    target = GroundTruth.from_json(truth.read_text()).backdoors[0].target
+    assert target is not None
+    return path, truth, ReversedPatch(target, *patch.mask_and_pattern(_images(cell, "test").shape))
+
+
+def _images(cell: Cell, split: str) -> ImageSet:
+    return parity_attacks.FACES.load(split) if cell.data == FACES else load(cell.data, split=split)
+
+
 def recovered(model: Classifier, scan: ImageSet, heldout: ImageSet, target: int, *, rng: Rng) -> ReversedTrigger | None:
     """The patch for the target that a search keeps, searched for once more; ``None`` where it keeps none."""
-    first = NeuralCleanse().detect(model, scan, heldout=heldout, rng=rng).trigger_for(target)
+    labels = None if model.num_classes <= _MOST_LABELS else (target,)
+    first = NeuralCleanse().detect(model, scan, heldout=heldout, labels=labels, rng=rng).trigger_for(target)
     again, _ = sharpened(model, scan, heldout, () if first is None else (first,), rng=rng, progress=SILENT)
     return again[0] if again else None
 
@@ -150,7 +178,7 @@ def beside(
 
 def images_of(cell: Cell, original: ReversedPatch) -> ImageSet:
     """Training images to search and to repair with, a part of which carry the original trigger and its label."""
-    data = load(cell.data, split="train")
+    data = _images(cell, "train")
     count = cell.images or len(data) // 10
     drawn = torch.randperm(len(data), generator=Rng(cell.seed).child("repair images").torch())[:count]
     images = data.subset(drawn.tolist())

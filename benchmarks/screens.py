@@ -9,7 +9,6 @@ would, and every screen looks at the two. Finished cells lie in ``benchmarks/res
     python benchmarks/screens.py --table          only write the table from what is there
 """
 
-import argparse
 import fnmatch
 import sys
 import time
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 from parity_attacks import Task
-from parity_places import ROOT, put
+from parity_places import ROOT, asked, put
 from screens_table import ScreenCell, ScreenFigures, table
 
 from mantrap.core import Classifier, ImageSet, Rng, Spec, build
@@ -182,10 +181,7 @@ def _figures(
 
 def main() -> int:
     """Run cells, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="*", help="shell pattern of cell names")
-    parser.add_argument("--table", action="store_true", help="only write docs/screen.md")
-    options = parser.parse_args()
+    options = asked(__doc__, "docs/screen.md")
     torch.set_num_threads(1)
     for name, cell in CELLS.items():
         path = RESULTS / f"{name}.json"

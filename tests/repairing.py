@@ -154,3 +154,21 @@ def updates(model):
         yield sizes
     finally:
         handle.remove()
+
+
+def framed(images):
+    """The images, grey in their lower part, where a trigger has its place for itself."""
+    frame = torch.ones(images.shape[1:])
+    frame[-3:] = 0
+    return ImageSet.from_array(0.5 + (images.images() - 0.5) * frame, images.labels, name=images.name)
+
+
+RECIPE = "recipe(epochs=6, batch_size=32, optimizer='adam(lr=0.01)')"
+"""By which the network learns the images, and what is planted in them."""
+EVERY = 7
+
+
+@lru_cache
+def suspects():
+    """A training set of which every seventh image carries a trigger, and its label."""
+    return poisoned(framed(PLANTED.images(64, "training")), (LOWER,), every=EVERY)

@@ -10,6 +10,7 @@ from mantrap.core import Classifier, FittedGuard, Guard, ImageSet, ReversedPatch
 from mantrap.errors import DataError, FailedError, RecordError, UsageError
 from mantrap.guard import ABSTAINED, GUARDS, GuardedClassifier, scores_over
 from mantrap.workflow.kept_guards import load_guard, save_guard
+from tests.contracts.families import by_triggers
 from tests.contracts.test_detectors import Watch, global_streams
 from tests.contracts.test_detectors_and_models import breaking_at, in_use, snapshot
 from tests.guarding import CLEAN, FPR, MODEL, PLANT, TRIGGER, VAST, guarded, stamped
@@ -19,24 +20,7 @@ from tests.scans import EVERY_SIZE, SMALL, exact
 every_size = pytest.mark.parametrize("planted", EVERY_SIZE, ids=str)
 
 
-def those(fits):
-    """The parameters of a fixture: the guards that fit."""
-    return {"params": [kind for kind in GUARDS if fits(kind)], "ids": lambda kind: kind.name}
-
-
-@pytest.fixture(**those(lambda _: True))
-def guard(request) -> Guard:
-    return GUARDS.create(request.param.quick)
-
-
-@pytest.fixture(**those(lambda kind: kind.needs_triggers))
-def needing(request) -> Guard:
-    return GUARDS.create(request.param.quick)
-
-
-@pytest.fixture(**those(lambda kind: not kind.needs_triggers))
-def needless(request) -> Guard:
-    return GUARDS.create(request.param.quick)
+guard, needing, needless = by_triggers(GUARDS)
 
 
 def patch(shape, target=1):

@@ -18,6 +18,7 @@ from mantrap.core import (
 )
 from mantrap.errors import UsageError
 from mantrap.repair import REPAIRS
+from tests.contracts.families import by_triggers, those
 from tests.contracts.test_detectors import Watch, global_streams
 from tests.contracts.test_detectors_and_models import breaking_at, in_use, snapshot
 from tests.poisoning import SETS, classifier, for_each_shape, image_set, unmoved
@@ -30,38 +31,14 @@ LEARNS_NOTHING = {"pruning"}
 every_size = pytest.mark.parametrize("planted", EVERY_SIZE, ids=str)
 
 
-def those(fits):
-    """The parameters of a fixture: the repairs that fit."""
-    return {"params": [kind for kind in REPAIRS if fits(kind)], "ids": lambda kind: kind.name}
-
-
-@pytest.fixture(**those(lambda _: True))
-def repair(request) -> Repair:
-    return REPAIRS.create(request.param.quick)
-
-
-@pytest.fixture(**those(lambda kind: kind.needs_triggers))
-def needing(request) -> Repair:
-    return REPAIRS.create(request.param.quick)
-
-
-@pytest.fixture(**those(lambda kind: not kind.needs_triggers))
-def needless(request) -> Repair:
-    return REPAIRS.create(request.param.quick)
+repair, needing, needless = by_triggers(REPAIRS)
 
 
 TRIES_ITS_MODELS = {"auto"}
 """Repairs that train on what they made, to see whether a trigger comes back: these updates are none of the repair."""
 
-
-@pytest.fixture(**those(lambda kind: kind.name not in MAY_FIND_NOTHING))
-def finding(request) -> Repair:
-    return REPAIRS.create(request.param.quick)
-
-
-@pytest.fixture(**those(lambda kind: kind.name not in LEARNS_NOTHING | TRIES_ITS_MODELS))
-def learning(request) -> Repair:
-    return REPAIRS.create(request.param.quick)
+finding = those(REPAIRS, lambda kind: kind.name not in MAY_FIND_NOTHING)
+learning = those(REPAIRS, lambda kind: kind.name not in LEARNS_NOTHING | TRIES_ITS_MODELS)
 
 
 def patch(shape, target=1):

@@ -67,13 +67,14 @@ def _families() -> dict[str, Iterable[type[Any]]]:
     from mantrap.guard import GUARDS  # noqa: PLC0415 - torch
     from mantrap.models import ARCHITECTURES  # noqa: PLC0415 - torch
     from mantrap.poison import ATTACKS, PREPARATIONS, RELABELLINGS, SELECTIONS, TRIGGERS  # noqa: PLC0415 - torch
-    from mantrap.repair import REPAIRS  # noqa: PLC0415 - torch
+    from mantrap.repair import REPAIRS, SAFE_TRAININGS  # noqa: PLC0415 - torch
     from mantrap.screen import SCREENS  # noqa: PLC0415 - torch
     from mantrap.training import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Recipe  # noqa: PLC0415 - torch
 
     return {
         "detectors": DETECTORS,
         "repairs": REPAIRS,
+        "safe trainings": SAFE_TRAININGS,
         "guards": GUARDS,
         "screens": SCREENS,
         "data sets": NAMED,

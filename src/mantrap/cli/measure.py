@@ -9,7 +9,9 @@ from cyclopts import Parameter
 
 from mantrap.cli.beside import clean_beside
 from mantrap.cli.figures import measures, share
+from mantrap.cli.finished import read_record
 from mantrap.cli.options import Declared, Images, Running, existing
+from mantrap.records import AuditRecord
 from mantrap.records.files import sha256_of, write_atomically
 
 if TYPE_CHECKING:
@@ -60,10 +62,12 @@ def measure(
     )
     clean = None if against.clean is None else clean_beside(against.clean, against.arch, test, declared, running)
     recovered: tuple["ReversedTrigger", ...] = ()
+    audited = None
     if against.run is not None:
         kept = existing(against.run / TRIGGERS_FILE, "the triggers that an audit recovered")
         recovered = load_triggers(kept, opened, sha256_of(model))
-    record = run(opened, model, truth=against.truth, test=test, clean=clean, recovered=recovered)
+        audited = read_record(against.run / "audit.json", AuditRecord)
+    record = run(opened, model, truth=against.truth, test=test, clean=clean, recovered=recovered, audited=audited)
     if against.page is not None:
         write_atomically(against.page, render_measure_html(record).encode())
     if against.json:

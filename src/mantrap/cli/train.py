@@ -22,6 +22,8 @@ class Training:
     """How to train, such as "recipe(epochs=5, optimizer='sgd(lr=0.1, momentum=0.9)')"."""
     test: str | None = None
     """Images to measure the accuracy on; the test split of --images where that is a named set."""
+    safely: str | None = None
+    """Spec of a way to train on images that may be poisoned, such as isolation; see `mantrap list "safe trainings"`."""
 
 
 _DECLARED, _RUNNING = Declared(), Running()
@@ -39,12 +41,14 @@ def train(
     from mantrap.core import Rng, Spec, build  # noqa: PLC0415 - torch
     from mantrap.models import device  # noqa: PLC0415 - torch
     from mantrap.models.cards import card_path  # noqa: PLC0415 - torch
+    from mantrap.repair import SAFE_TRAININGS  # noqa: PLC0415 - torch
     from mantrap.training import Recipe  # noqa: PLC0415 - torch
-    from mantrap.workflow.train import new_classifier, start_over  # noqa: PLC0415 - torch
+    from mantrap.workflow.train import SafeRecipe, new_classifier, start_over  # noqa: PLC0415 - torch
     from mantrap.workflow.train import train as run  # noqa: PLC0415 - torch
 
     running.apply()
     how = build(Recipe, Spec.parse(training.recipe))
+    safely = None if training.safely is None else SAFE_TRAININGS.create(training.safely)
     found = images.load(split="train", seed=running.seed)
     test = images.measured_on(training.test, seed=running.seed)
     rng = Rng(running.seed)
@@ -53,7 +57,8 @@ def train(
     if output.fresh:
         start_over(output.out)
     before = version_of(card_path(output.out))
-    card = run(model, found, output.out, test=test, recipe=how, rng=rng, progress=watching(quiet=running.quiet))
+    watch = watching(quiet=running.quiet)
+    card = run(model, found, output.out, test=test, recipe=SafeRecipe(how, safely), rng=rng, progress=watch)
     if output.json:
         sys.stdout.write(card.to_json())
         return 0
@@ -64,6 +69,6 @@ def train(
 
 def _summary(card: ModelCard) -> str:
     assert card.training is not None
-    text = f"{card.arch}\n{ended(card.training)}"
+    text = "\n".join((card.arch, ended(card.training), *card.notes))
     rate = card.training.test_accuracy
     return text if rate is None else f"{text}\nAccuracy on {card.training.test_name}: {share(rate)}"

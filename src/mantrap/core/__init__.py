@@ -21,6 +21,7 @@ from mantrap.core.results import (
     Shifts,
 )
 from mantrap.core.rng import Rng
+from mantrap.core.safe_training import SafelyTrained, SafeTraining
 from mantrap.core.screened import Screened
 from mantrap.core.sources import PixelSource
 from mantrap.core.spec import Spec
@@ -53,6 +54,8 @@ __all__ = [
     "ReversedTrigger",
     "ReversedWarp",
     "Rng",
+    "SafeTraining",
+    "SafelyTrained",
     "Scorer",
     "Screen",
     "Screened",

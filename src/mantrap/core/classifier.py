@@ -102,7 +102,9 @@ class Classifier:
         Raises:
             ModelError: The output is not one row of ``num_classes`` numbers for each image.
         """
-        output = self.module(self.normalise(images))
+        read = self.normalise(images)
+        precision = next((p.dtype for p in self.module.parameters() if p.is_floating_point()), read.dtype)
+        output = self.module(read.to(precision))
         if not isinstance(output, Tensor) or output.shape != (images.shape[0], self.num_classes):
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ModelError(

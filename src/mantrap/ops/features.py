@@ -1,6 +1,6 @@
 """What a classifier has made of an image before its last decision."""
 
-from typing import Any
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mantrap.core import Classifier, ImageSet
 from mantrap.core.shapes import Images
 from mantrap.errors import FailedError, UsageError
+from mantrap.ops.readings import on_reading
 from mantrap.ops.scores import fitting_batch
 
 
@@ -36,7 +37,7 @@ def features_of(model: Classifier, images: Images, layer: str = "") -> Tensor:
 
 
 def features_over(model: Classifier, images: ImageSet, layer: str = "") -> Float[Tensor, "n d"]:
-    """The features of every image of a set, [n, d], on the CPU. The model is frozen meanwhile.
+    """The features of every image of a set, [n, d], on the CPU, in single precision. The model is frozen meanwhile.
 
     Args:
         model: The classifier.
@@ -49,7 +50,7 @@ def features_over(model: Classifier, images: ImageSet, layer: str = "") -> Float
     """
     with model.frozen(), torch.no_grad():
         batches = images.batches(fitting_batch(images))
-        found = torch.cat([features_of(model, batch.images.to(model.device), layer).cpu() for batch in batches])
+        found = torch.cat([features_of(model, b.images.to(model.device), layer).float().cpu() for b in batches])
     if not bool(found.isfinite().all()):
         raise FailedError(
             expected="finite features",
@@ -73,11 +74,10 @@ def _linear_calls(model: Classifier, images: Images) -> list[tuple[nn.Linear, Te
     """Every linear layer that a pass of these images calls, in this order, and what it is given."""
     caught: list[tuple[nn.Linear, Tensor]] = []
 
-    def catch(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        assert isinstance(module, nn.Linear)
-        caught.append((module, inputs[0]))
+    def catch(layer: nn.Linear, values: Tensor) -> None:
+        caught.append((layer, values))
 
-    handles = [m.register_forward_pre_hook(catch) for m in model.module.modules() if isinstance(m, nn.Linear)]
+    handles = [on_reading(m, partial(catch, m)) for m in model.module.modules() if isinstance(m, nn.Linear)]
     try:
         model.logits(images)
     finally:

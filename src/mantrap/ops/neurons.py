@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mantrap.core import Classifier, ImageSet
 from mantrap.core.shapes import Images, Logits
 from mantrap.errors import UsageError
+from mantrap.ops.readings import on_reading
 from mantrap.ops.scores import fitting_batch
 
 Values = Float[Tensor, "n _"]
@@ -192,10 +193,10 @@ def _read(model: Classifier, images: Images, *layers: str) -> tuple[list[Tensor]
     """What some layers read from the images when they are first called, as it comes, and the logits."""
     caught: dict[str, Tensor] = {}
 
-    def catch(name: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        caught.setdefault(name, inputs[0])
+    def catch(name: str, values: Tensor) -> None:
+        caught.setdefault(name, values)
 
-    handles = [reader_of(model, name).register_forward_pre_hook(partial(catch, name)) for name in layers]
+    handles = [on_reading(reader_of(model, name), partial(catch, name)) for name in layers]
     try:
         logits = model.logits(images)
     finally:

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from mantrap.core import Classifier
 from mantrap.errors import UsageError
 from mantrap.ops.neurons import Neurons, reader_of
+from mantrap.ops.readings import on_reading
 
 
 @contextmanager
@@ -28,12 +29,11 @@ def silenced(model: Classifier, layer: str, silent: Bool[Tensor, " units"]) -> I
     """
     reader = reader_of(model, layer)
 
-    def quiet(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        values, *others = inputs
+    def quiet(values: Tensor) -> Tensor:
         mask = silent.to(values.device)
-        return (values.masked_fill(mask if isinstance(reader, nn.Linear) else mask[:, None, None], 0), *others)
+        return values.masked_fill(mask if isinstance(reader, nn.Linear) else mask[:, None, None], 0)
 
-    handle = reader.register_forward_pre_hook(quiet)
+    handle = on_reading(reader, quiet)
     try:
         yield
     finally:

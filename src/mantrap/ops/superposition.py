@@ -1,4 +1,4 @@
-"""How sure a model stays of an image that another one is laid over: a trigger outshouts whatever lies over it."""
+"""What a model makes of an image that others are laid over: a trigger outshouts whatever lies over it."""
 
 import math
 
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mantrap.core import Classifier, ImageSet, Rng
-from mantrap.core.shapes import Images
+from mantrap.core.shapes import Images, Labels
 from mantrap.errors import UsageError
 from mantrap.ops.scores import finite_logits, fitting_batch, in_batches
 
@@ -78,3 +78,63 @@ def _entropies(model: Classifier, images: Images, overlays: Overlays, opacity: f
     answers = torch.cat([finite_logits(model, part).double().softmax(1) for part in in_batches(pairs, at_once)])
     bits: Tensor = torch.special.entr(answers).sum(1) / math.log(2)
     return bits.view(images.shape[0], len(overlays)).mean(1).float().cpu()
+
+
+def mean_image(images: ImageSet) -> Float[Tensor, "c h w"]:
+    """The mean of all images of a set, by pixel and channel, [c, h, w] in [0, 1]."""
+    batches = images.batches(fitting_batch(images))
+    return torch.stack([batch.images.double().sum(0) for batch in batches]).sum(0).div(len(images)).float()
+
+
+def drawn_from_every_class(labels: Labels, count: int, rng: Rng) -> list[int]:
+    """The numbers of so many images, drawn at random, from every class as many as from any other while they last.
+
+    Args:
+        labels: Of all images, [n].
+        count: How many; all of them where there are fewer.
+        rng: Source of randomness.
+    """
+    order = torch.randperm(len(labels), generator=rng.torch())
+    seen: dict[int, int] = {}
+    turns = []
+    for label in labels[order].tolist():
+        turns.append(seen.get(label, 0))
+        seen[label] = turns[-1] + 1
+    return [int(number) for number in order[torch.tensor(turns).argsort(stable=True)[:count]]]
+
+
+def kept_under(
+    model: Classifier, images: ImageSet, overlays: ImageSet, *, mean: Float[Tensor, "c h w"], contrast: float
+) -> Float[Tensor, " n"]:
+    """The share of overlays of other classes under which the model gives an image its own label, [n] in [0, 1].
+
+    What is laid over an image is by how much the overlay differs from the mean image. So light and dark images stay as
+    light and as dark in the mean, while what they show is drowned.
+
+    Args:
+        model: The classifier; frozen meanwhile.
+        images: Labelled images.
+        overlays: Labelled images to lay over them, each over all images of other classes.
+        mean: The mean image.
+        contrast: How many times as strong as it is the difference is laid over, above 0.
+
+    Returns:
+        Shares on the CPU; 0 where every overlay is of the image's own class.
+
+    Raises:
+        FailedError: The model's output is not finite.
+    """
+    assert overlays.labels is not None
+    laid = (contrast * (overlays.images(range(len(overlays))) - mean)).to(model.device)
+    labels, shares = overlays.labels.to(model.device), []
+    with model.frozen(), torch.no_grad():
+        for batch in images.batches(fitting_batch(images)):
+            assert batch.labels is not None
+            own, pixels = batch.labels.to(model.device), batch.images.to(model.device)
+            kept, met = torch.zeros(len(own), device=model.device), torch.zeros(len(own), device=model.device)
+            for overlay, label in zip(laid, labels, strict=True):
+                answers = finite_logits(model, (pixels + overlay).clamp(0, 1)).argmax(1)
+                kept += (answers == own) & (own != label)
+                met += own != label
+            shares.append((kept / met.clamp(min=1)).cpu())
+    return torch.cat(shares)

@@ -56,7 +56,8 @@ class MeasureRecord(Record):
 
     ``model`` is a file's name; ``differs`` says in what the clean model of the comparison was trained otherwise than
     this one, as far as is known. ``likenesses`` are of triggers that an audit recovered, beside those that were
-    planted, where an audit was given; ``recovered`` is how many it had recovered.
+    planted, where an audit was given; ``recovered`` is how many it had recovered, and ``notes`` say which images they
+    were compared on.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -73,6 +74,7 @@ class MeasureRecord(Record):
     versions: dict[str, str]
     recovered: int = 0
     likenesses: tuple[Likeness, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class ImplantRecord(Record):

@@ -15,7 +15,8 @@ class EpochRecord(Record):
 class TrainingRecord(Record):
     """How a model was trained, and why the training stopped.
 
-    ``start_digest`` is that of the classifier with which the training began.
+    ``start_digest`` is that of the classifier with which the training began. ``safely`` is the spec of the way in which
+    a set that may be poisoned was trained on, where it was, and ``apart`` how many of its images were not learned.
     """
 
     recipe: str
@@ -28,6 +29,8 @@ class TrainingRecord(Record):
     test_accuracy: Rate | None
     test_name: str | None
     start_digest: str = ""
+    safely: str = ""
+    apart: int = 0
 
 
 class ModelCard(Record):

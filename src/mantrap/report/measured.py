@@ -57,8 +57,8 @@ def looks(one: Likeness) -> str:
 
 
 def likeness_lines(record: MeasureRecord) -> list[str]:
-    """The same as lines of text, a few for each pair."""
-    lines = []
+    """The same as lines of text: notes, and a few for each pair."""
+    lines = list(record.notes) if record.likenesses else []
     for one in record.likenesses:
         works = f"{percent(one.recovered_success.value)}, the planted one on {percent(one.planted_success.value)}"
         lines += [

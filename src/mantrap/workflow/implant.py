@@ -14,7 +14,7 @@ from mantrap.records.files import sha256_of, write_atomically
 from mantrap.training import Recipe, check_fits, fit
 from mantrap.workflow.measure import Clean, check_comparable, measured, otherwise
 from mantrap.workflow.outputs import finished, named_files
-from mantrap.workflow.train import check_work, checkpoint_path
+from mantrap.workflow.train import check_work, checkpoint_path, forget
 from mantrap.workflow.truths import known_truth, save_truth, truth_path
 from mantrap.workflow.versions import versions
 
@@ -107,8 +107,7 @@ def implant(work: Implanting, out: Path, *, fresh: bool = False, progress: Progr
     save_model(implanted.model, out, training=record.training, backdoored=MARK)
     record = dataclasses.replace(record, sha256=sha256_of(out), truth_sha256=sha256_of(truth_path(out)))
     write_atomically(record_path(out), record.to_json().encode())
-    for left in [p for p in out.parent.iterdir() if p.name.startswith(checkpoint.name)]:  # attacks in stages have more
-        left.unlink()
+    forget(checkpoint)
     return record
 
 

@@ -13,11 +13,12 @@ from mantrap.measure import measure_attack
 from mantrap.models import ARCHITECTURES
 from mantrap.models.cards import read_card
 from mantrap.ops.scores import accuracy_difference
-from mantrap.records import AttackMeasure, Difference, MeasureRecord, ModelCard, Rate, TrainingRecord
+from mantrap.records import AttackMeasure, AuditRecord, Difference, MeasureRecord, ModelCard, Rate, TrainingRecord
 from mantrap.records.files import sha256_of
 from mantrap.training import check_fits, evaluate
 from mantrap.workflow.likening import likenesses
 from mantrap.workflow.truths import load_truth
+from mantrap.workflow.unsearched import unsearched
 from mantrap.workflow.versions import versions
 
 
@@ -60,6 +61,7 @@ def measure(
     test: ImageSet,
     clean: Clean | None = None,
     recovered: Sequence[ReversedTrigger] = (),
+    audited: AuditRecord | None = None,
 ) -> MeasureRecord:
     """What the backdoors that a truth speaks of do to a model, whoever trained it on the poisoned set.
 
@@ -70,6 +72,7 @@ def measure(
         test: Labelled clean test images.
         clean: What to compare with.
         recovered: Triggers that an audit found, to hold beside those that were planted.
+        audited: The record of that audit, by which images that it searched with are left out where they can be told.
 
     Raises:
         DataError: The test images have no labels or do not fit, the clean model is for others, or no image is one that
@@ -83,6 +86,7 @@ def measure(
     known, tensors = load_truth(truth)
     found = measured(model, test, known, tensors, clean)
     card = read_card(path)
+    looked, note = (test, "") if audited is None else unsearched(model, test, audited)
     return MeasureRecord(
         model=path.name,
         sha256=sha256_of(path),
@@ -95,7 +99,8 @@ def measure(
         differs=otherwise(model, None if card is None else card.training, clean),
         versions=versions(),
         recovered=len(recovered),
-        likenesses=likenesses(model, test, known, tensors, recovered),
+        likenesses=likenesses(model, looked, known, tensors, recovered),
+        notes=(note,) if note else (),
     )
 
 

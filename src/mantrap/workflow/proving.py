@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 
 from mantrap.core import Classifier, Cost, Progress, Repair, Repaired, ReversedTrigger, spec_of
 from mantrap.detect import DETECTORS
+from mantrap.errors import FailedError
 from mantrap.models import save_model
 from mantrap.models.cards import card_path
 from mantrap.ops.intervals import wilson
@@ -101,7 +102,13 @@ class Proving(Subject):
         """Repair, write and audit, until nothing new is recovered: the file opened again, and its last audit."""
         rounds = self.work.rounds if self.work.repair.needs_triggers else 1
         for number in range(1, rounds + 1):
-            self.made = self._repaired("repair", self.work.repair, self.triggers)
+            try:
+                self.made = self._repaired("repair", self.work.repair, self.triggers)
+            except FailedError as error:
+                if number == 1:
+                    raise
+                self.notes += (f"Round {number} failed, so the file is that of round {number - 1}: {error}",)
+                break
             draft = self.out.with_suffix(DRAFT_SUFFIX)
             save_model(self.made.model, draft)
             self.fixed_sha256 = sha256_of(draft)

@@ -3,7 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, Spec, build, spec_of
+from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, SafelyTrained, SafeTraining, Spec, build, spec_of
+from mantrap.data.only import write_index
 from mantrap.errors import DataError, ModelError, UsageError
 from mantrap.models import ARCHITECTURES, Preprocessing, save_model
 from mantrap.models.cards import card_path, read_card
@@ -13,6 +14,14 @@ from mantrap.workflow.outputs import finished
 
 _SUFFIX = ".safetensors"
 _KIND = "trained model"
+
+
+@dataclasses.dataclass(frozen=True)
+class SafeRecipe:
+    """How to train, and what to do about images that may be poisoned: nothing where ``safely`` is ``None``."""
+
+    recipe: Recipe
+    safely: SafeTraining | None = None
 
 
 def new_classifier(arch: str, images: ImageSet, *, declared: Preprocessing, rng: Rng) -> Classifier:
@@ -53,21 +62,22 @@ def train(
     out: Path,
     *,
     test: ImageSet | None,
-    recipe: Recipe,
+    recipe: Recipe | SafeRecipe,
     rng: Rng,
     progress: Progress = SILENT,
 ) -> ModelCard:
     """Train a classifier and save it with its card.
 
     A checkpoint lies beside ``out`` until the model is saved; the same call goes on from it. A model of the same
-    training that is there already is left alone.
+    training that is there already is left alone. Where images may be poisoned, ``NAME.kept.csv`` names those that were
+    learned, for :func:`mantrap.data.only.only`.
 
     Args:
         model: Where to start.
         images: What to train on.
         out: Where the weights go, ``NAME.safetensors``.
         test: Labelled images to measure the accuracy on; ``None`` measures none.
-        recipe: How to train.
+        recipe: How to train, with a word on safety where images may be poisoned.
         rng: Source of randomness.
         progress: Observer of the work.
 
@@ -83,24 +93,39 @@ def train(
     check_work(model, out, test=test)
     checkpoint = checkpoint_path(out)
     known = _known_card(out)
+    how = recipe if isinstance(recipe, SafeRecipe) else SafeRecipe(recipe)
     origin = {
         "kind": _KIND,
         "architecture": model.arch,
         "first weights": model.digest(),
         "images": images.digest(),
-        "recipe": str(spec_of(recipe)),
+        "recipe": str(spec_of(how.recipe)),
         "seed": rng.seed,
+        "safe training": "" if how.safely is None else str(spec_of(how.safely)),
         "test set": None if test is None else (test.name, len(test)),
     }
     if not checkpoint.exists() and finished(out, _origin(known), origin, there=out.exists()) and known is not None:
         return known
-    trained = fit(model, images, recipe=recipe, rng=rng.child("fit"), progress=progress, checkpoint=checkpoint)
-    record = trained.record
+    made = _learned(model, images, how, rng.child("fit"), progress, checkpoint)
+    record = made.training
     if test is not None:
-        record = dataclasses.replace(record, test_accuracy=evaluate(trained.model, test), test_name=test.name)
-    card = save_model(trained.model, out, training=record)
-    checkpoint.unlink(missing_ok=True)
+        record = dataclasses.replace(record, test_accuracy=evaluate(made.model, test), test_name=test.name)
+    if how.safely is not None:
+        write_index(images, sorted(set(range(len(images))) - set(made.apart)), kept_path(out))
+    card = save_model(made.model, out, training=record, notes=made.notes)
+    forget(checkpoint)
     return card
+
+
+def _learned(
+    model: Classifier, images: ImageSet, how: SafeRecipe, rng: Rng, progress: Progress, checkpoint: Path
+) -> SafelyTrained:
+    if how.safely is not None:
+        return how.safely.train(
+            model, images, recipe=str(spec_of(how.recipe)), rng=rng, progress=progress, checkpoint=checkpoint
+        )
+    trained = fit(model, images, recipe=how.recipe, rng=rng, progress=progress, checkpoint=checkpoint)
+    return SafelyTrained(trained.model, trained.record, ())
 
 
 def start_over(out: Path) -> None:
@@ -112,13 +137,25 @@ def start_over(out: Path) -> None:
     checkpoint = checkpoint_path(out)
     if not checkpoint.exists():
         finished(out, _origin(_known_card(out)), {"kind": _KIND}, there=out.exists(), fresh=True)
-    for path in (checkpoint, card_path(out), out):
+    forget(checkpoint)
+    for path in (kept_path(out), card_path(out), out):
         path.unlink(missing_ok=True)
 
 
 def checkpoint_path(out: Path) -> Path:
     """Where the state of an unfinished training lies."""
     return out.with_suffix(".checkpoint")
+
+
+def forget(checkpoint: Path) -> None:
+    """Remove the state of a training, and of those that it was made up of."""
+    for left in [p for p in checkpoint.parent.glob("*") if p.name.startswith(checkpoint.name)]:
+        left.unlink()
+
+
+def kept_path(out: Path) -> Path:
+    """Where it is said which images of a set that may be poisoned were learned."""
+    return out.with_suffix(".kept.csv")
 
 
 def check_work(model: Classifier, out: Path, *, test: ImageSet | None) -> None:
@@ -155,5 +192,6 @@ def _origin(card: ModelCard | None) -> dict[str, object] | None:
         "images": training.data_digest,
         "recipe": training.recipe,
         "seed": training.seed,
+        "safe training": training.safely,
         "test set": None if accuracy is None else (training.test_name, accuracy.total),
     }

@@ -16,7 +16,7 @@ from mantrap.records import ImplantRecord, MeasureRecord
 from mantrap.records.files import sha256_of
 from mantrap.report import likeness_lines, render_measure_html
 from mantrap.workflow.kept_triggers import save_triggers
-from tests import stage
+from tests import cleansing, stage
 
 TILES = ("--images", "tiles120.npz", "--split", "all")
 LABEL_CONSISTENT = "label_consistent(rate=0.5, preparation='adversarial(steps=1)')"
@@ -255,6 +255,7 @@ class TestRecovered:
         mask[-3:, -3:] = 1
         found = ReversedPatch(1, mask, torch.ones(shape)), ReversedPatch(0, mask, torch.ones(shape))
         save_triggers(run / "triggers.safetensors", found, sha256_of(model))
+        (run / "audit.json").write_text(cleansing.audited(tmp_path).to_json())
         return model, run
 
     @pytest.fixture
@@ -269,6 +270,7 @@ class TestRecovered:
 
         assert (code, err, found.recovered) == (0, "", 2)
         assert [one.label for one in found.likenesses] == [1]
+        assert "cannot be told" in found.notes[0]
         assert (tmp_path / "page.html").read_text() == render_measure_html(found)
 
         lines = measure("--page", tmp_path / "page.html")[1].splitlines()
@@ -291,6 +293,13 @@ class TestRecovered:
 
         assert (code, out) == (4, "") or (code, out) == (2, "")
         assert "triggers of the model with sha256" in err
+
+    def test_a_folder_without_the_record_of_the_audit_is_refused(self, measure, attacked):
+        (attacked[1] / "audit.json").unlink()
+        code, out, err = measure()
+
+        assert (code, out) == (2, "")
+        assert "the record of a finished audit at" in err
 
     def test_a_folder_without_triggers_is_refused(self, measure, tmp_path):
         (tmp_path / "empty").mkdir()

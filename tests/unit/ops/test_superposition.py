@@ -8,7 +8,15 @@ from torch import Tensor, nn
 
 from mantrap.core import Classifier, ImageSet, Rng
 from mantrap.errors import FailedError, UsageError
-from mantrap.ops.superposition import draw_overlays, superposed, superposition_entropy
+from mantrap.ops.superposition import (
+    draw_overlays,
+    drawn_from_every_class,
+    kept_under,
+    mean_image,
+    superposed,
+    superposition_entropy,
+)
+from tests.scans import SMALL
 
 
 class Means(nn.Module):
@@ -128,3 +136,76 @@ class TestOverlays:
     def test_more_than_there_are_and_none_are_refused(self, count):
         with pytest.raises(UsageError, match=f"expected 1 to 20 images .* for twenty has so many, got {count}"):
             draw_overlays(self.images, count, Rng(0))
+
+
+class Brightness(nn.Module):
+    """Class 1 where an image is lighter than mid-grey in the mean, else class 0."""
+
+    def forward(self, images):
+        light = images.mean((1, 2, 3)) - 0.5
+        return torch.stack([-light, light], 1)
+
+
+def grey(*values, labels):
+    pixels = torch.tensor(values)[:, None, None, None].expand(-1, 1, 2, 2).contiguous()
+    return ImageSet.from_array(pixels, torch.tensor(labels), name="grey")
+
+
+class TestKeptUnder:
+    MODEL = Classifier(Brightness(), input_shape=(1, 2, 2), num_classes=2)
+    MEAN = torch.full((1, 2, 2), 0.5)
+
+    def test_it_is_the_share_of_overlays_of_other_classes(self):
+        images = grey(0.9, 0.55, 0.1, labels=[1, 1, 0])
+        overlays = grey(0.4, 0.2, 0.9, labels=[0, 0, 1])
+        found = kept_under(self.MODEL, images, overlays, mean=self.MEAN, contrast=1.0)
+
+        # 0.9 - 0.1 and 0.9 - 0.3 are light, 0.55 - 0.1 and 0.55 - 0.3 are not, 0.1 + 0.4 is on the edge: class 0.
+        assert found.tolist() == [1.0, 0.0, 1.0]
+
+    def test_contrast_makes_overlays_stronger(self):
+        images, overlays = grey(0.9, labels=[1]), grey(0.4, 0.3, labels=[0, 0])
+        found = [kept_under(self.MODEL, images, overlays, mean=self.MEAN, contrast=by).item() for by in (1.0, 2.5, 5.0)]
+
+        assert found == [1.0, 0.5, 0.0]
+
+    def test_what_gets_lighter_than_white_is_white(self):
+        """Of four pixels one is far beyond white then, which would make the mean light."""
+        images, pixels = grey(0.9, labels=[1]), torch.tensor([1.0, 0.3, 0.3, 0.3]).view(1, 1, 2, 2)
+        overlays = ImageSet.from_array(pixels, torch.tensor([0]))
+
+        assert kept_under(self.MODEL, images, overlays, mean=self.MEAN, contrast=9.0).tolist() == [0.0]
+
+    def test_overlays_of_its_own_class_do_not_count(self):
+        images, overlays = grey(0.9, labels=[1]), grey(0.6, 0.7, labels=[1, 1])
+
+        assert kept_under(self.MODEL, images, overlays, mean=self.MEAN, contrast=1.0).tolist() == [0.0]
+
+    def test_a_wrong_answer_keeps_nothing(self):
+        images, overlays = grey(0.9, labels=[0]), grey(0.6, labels=[1])
+
+        assert kept_under(self.MODEL, images, overlays, mean=self.MEAN, contrast=1.0).tolist() == [0.0]
+
+
+def test_the_mean_image_is_that_of_all_images_of_whatever_batch():
+    images = SMALL.images(60, "images")
+
+    assert torch.allclose(mean_image(images), images.images().mean(0), atol=1e-6)
+
+
+class TestDrawnFromEveryClass:
+    LABELS = torch.tensor([0] * 90 + [1] * 8 + [2] * 2)
+
+    def test_every_class_has_as_many_while_they_last(self):
+        found = drawn_from_every_class(self.LABELS, 12, Rng(0))
+
+        assert torch.bincount(self.LABELS[found]).tolist() == [5, 5, 2]
+        assert len(set(found)) == 12
+
+    def test_all_are_drawn_where_there_are_no_more(self):
+        assert sorted(drawn_from_every_class(self.LABELS, 1000, Rng(0))) == list(range(100))
+
+    def test_they_are_drawn_at_random(self):
+        one, same, other = (drawn_from_every_class(self.LABELS, 5, Rng(seed)) for seed in (0, 0, 1))
+
+        assert one == same != other

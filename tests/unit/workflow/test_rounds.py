@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from mantrap.core import Cost, ReversedPatch
-from mantrap.errors import OutputError, UsageError
+from mantrap.errors import FailedError, OutputError, UsageError
 from mantrap.models.cards import read_card
 from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import trigger_success
@@ -45,6 +45,19 @@ class Nudges(Notes):
         with torch.no_grad():
             made.module.head.bias += len(triggers)
         return dataclasses.replace(found, model=made, notes=(f"Nudged by {len(triggers)}.",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Falls(Nudges):
+    """The same, but its training diverges from so many triggers on."""
+
+    name: ClassVar[str] = "falls"
+    most: int = 1
+
+    def repair(self, model, clean, *, triggers=(), **given):
+        if len(triggers) > self.most:
+            raise FailedError(expected="a finite loss", got="inf", remedy="Lower the learning rate.")
+        return super().repair(model, clean, triggers=triggers, **given)
 
 
 @pytest.fixture
@@ -221,6 +234,31 @@ class TestRounds:
         cleanse(work(place, rounds=1), out)
         with pytest.raises(OutputError, match="the work of another rounds"):
             cleanse(work(place, rounds=2), out)
+
+
+class TestDiverged:
+    def test_a_later_round_that_fails_leaves_the_file_of_the_one_before(self, place, out, nudges, audits):
+        del nudges
+        audits.recover((OTHERS[0],))
+        record = cleanse(work(place, Falls(), rounds=3), out)
+        before, after = (safetensors.torch.load_file(path) for path in (place / "headed.safetensors", out))
+
+        assert torch.equal(after["head.bias"], before["head.bias"] + 1)
+        assert record.fixed_sha256 == sha256_of(out) == audits.files[-1]
+        assert [t.label for t in record.triggers] == [4, 0]
+        assert (record.outcome, record.verdict) == (Outcome.NOT_REPAIRED, Verdict.SUSPICIOUS)
+        assert record.notes == (
+            "An audit after round 1 recovered the patch for label 0: the model was repaired anew.",
+            "Round 2 failed, so the file is that of round 1: expected a finite loss, got inf. Lower the learning rate.",
+            "Nudged by 1.",
+        )
+
+    def test_a_first_round_that_fails_leaves_nothing(self, place, out, nudges, audits):
+        del nudges, audits
+        with pytest.raises(FailedError, match="expected a finite loss"):
+            cleanse(work(place, Falls(most=0), rounds=3), out)
+
+        assert not out.parent.exists() or not list(out.parent.iterdir())
 
 
 class TestFile:

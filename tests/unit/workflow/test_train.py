@@ -4,12 +4,14 @@ import pytest
 
 from mantrap.core import Rng
 from mantrap.data import load
+from mantrap.data.only import only
 from mantrap.errors import DataError, OutputError, SpecError
 from mantrap.models import Preprocessing, open_model, save_model
 from mantrap.ops.scores import accuracy
 from mantrap.records import ModelCard
+from mantrap.repair import Isolation
 from mantrap.training import Recipe
-from mantrap.workflow.train import checkpoint_path, new_classifier, start_over, train
+from mantrap.workflow.train import SafeRecipe, checkpoint_path, kept_path, new_classifier, start_over, train
 from tests import stage
 
 RECIPE = Recipe(epochs=3, batch_size=32)
@@ -177,3 +179,42 @@ def test_a_kill_between_weights_and_card_is_made_good(tmp_path, monkeypatch):
     assert out.exists()
     assert run(out) == card
     assert run(out) == card
+
+
+class TestSafely:
+    """A training that takes images for poison names those that it learned; another one is another work."""
+
+    SAFELY = SafeRecipe(RECIPE, Isolation(overlays=4, outlasted=0.3))
+
+    def test_the_card_says_how_and_the_table_which_images_were_learned(self, tmp_path):
+        out = tmp_path / "m.safetensors"
+        card = run(out, recipe=self.SAFELY)
+        images, kept = stage.image_set(), only(stage.image_set(), kept_path(out))
+
+        assert card.training.safely == "isolation(overlays=4, outlasted=0.3)"
+        assert 0 < card.training.apart == len(images) - len(kept)
+        assert card.training.images == len(images)
+        assert card.notes[0] == (
+            f"Of {len(images)} images {card.training.apart} were set apart, and their labels were not learned."
+        )
+        names = ["m.card.json", "m.kept.csv", "m.safetensors"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == names
+
+        again = train(fresh(), kept, tmp_path / "n.safetensors", test=None, recipe=RECIPE, rng=Rng(0))
+        assert again.sha256 == card.sha256
+
+    def test_what_is_finished_is_left_alone_and_another_way_is_another_work(self, tmp_path):
+        out = tmp_path / "m.safetensors"
+        card = run(out, recipe=self.SAFELY)
+
+        assert run(out, recipe=self.SAFELY) == card
+        for other in (RECIPE, SafeRecipe(RECIPE), SafeRecipe(RECIPE, Isolation(overlays=5, outlasted=0.3))):
+            with pytest.raises(OutputError, match="safe training"):
+                run(out, recipe=other)
+
+    def test_starting_over_takes_the_table_away_as_well(self, tmp_path):
+        out = tmp_path / "m.safetensors"
+        run(out, recipe=self.SAFELY)
+        start_over(out)
+
+        assert not list(tmp_path.iterdir())
