@@ -44,11 +44,12 @@ class Automatic:
 
     Use it where you have no reason to ask for a certain repair. A repair stands its trial if no trigger works on more
     than 5 % of the images kept apart, no more than 2 points of accuracy are lost there, and trained on with a few
-    poisoned images the model does not learn its own trigger faster than variants of it. Where patches were recovered,
-    these alone are taken out, for a change of all pixels costs accuracy besides; both are looked at afterwards. Where
-    no repair stands it, the one that came nearest is tried with both. Warps are left out where there is something else,
-    for most models have some. Where none stands it then, the one is taken that exceeds these bounds by least, in sum.
-    The repair that is taken is done anew with all images.
+    poisoned images the model does not learn its own trigger faster than variants of it. Where none stands it, the one
+    is taken that exceeds these bounds by least, in sum. The repair that is taken is done anew with all images.
+
+    Of what was recovered for a label, patches alone are taken out and looked at where there are some, and warps only
+    where there is nothing else: most models have a change of all pixels or a warp for some label that is no trigger,
+    and to take that out as well costs accuracy.
 
     Args:
         tried: Specs of repairs, in the order in which they are tried.
@@ -97,28 +98,17 @@ class Automatic:
         labelled, cost = with_answers(model, clean)
         seen, unseen = _parted(labelled, triggers, rng.child(self.name))
         telling = _where_there_are(triggers, lambda one: not isinstance(one, ReversedWarp))
-        course = _Course(model, seen, unseen, telling, rng, progress)
-        first = _where_there_are(course.triggers, lambda one: isinstance(one, ReversedPatch))
+        chosen = _where_there_are(telling, lambda one: isinstance(one, ReversedPatch))
+        course = _Course(model, seen, unseen, chosen, rng, progress)
         for spec in self.tried:
-            course.run(spec, first, last=spec == self.tried[-1])
-        if len(first) < len(course.triggers) and course.nearest is not None:
-            course.run(course.nearest.spec, course.triggers)
+            course.run(spec, last=spec == self.tried[-1])
         assert course.nearest is not None
-        taken = course.nearest
-        chosen = STEPS.create(taken.spec)
-        made = chosen.repair(model, labelled, triggers=taken.triggers, rng=rng, progress=progress)
-        notes = (*course.notes, f"Taken is {taken.named}, done anew with all images.", *made.notes)
+        spec, _ = course.nearest
+        made = STEPS.create(spec).repair(model, labelled, triggers=chosen, rng=rng, progress=progress)
+        notes = (*course.notes, f"Taken is {spec}, done anew with all images.", *made.notes)
+        if len(chosen) < len(triggers):
+            notes = (f"Of what was recovered {_kinds(chosen)} alone is taken out.", *notes)
         return Repaired(made.model, str(spec_of(self)), made.images, cost + course.cost + made.cost, notes, made.curve)
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """A repair, what it was given, and how far it exceeds the bounds."""
-
-    spec: str
-    triggers: tuple[ReversedTrigger, ...]
-    excess: float
-    named: str
 
 
 class _Course:
@@ -134,44 +124,42 @@ class _Course:
         progress: Progress,
     ) -> None:
         self._model, self._seen, self._unseen, self._rng, self._progress = model, seen, unseen, rng, progress
-        self.triggers = triggers
+        self._triggers = triggers
         self.notes: list[str] = []
         self.cost = Cost()
-        self.nearest: _Tried | None = None
-        """What exceeds the bounds by least so far."""
+        self.nearest: tuple[str, float] | None = None
+        """The repair that exceeds the bounds by least so far, and by how much."""
 
-    def run(self, spec: str, given: tuple[ReversedTrigger, ...], *, last: bool = False) -> None:
+    def run(self, spec: str, *, last: bool) -> None:
         """Try one more, unless one stands its trial already.
 
         Args:
             spec: The repair.
-            given: What it is to take out; all triggers are looked at afterwards.
             last: Whether no other follows.
 
         Raises:
             FailedError, UsageError: It cannot be done, it is the last one, and no other could be done.
         """
-        if self.nearest is not None and not self.nearest.excess:
+        if self.nearest is not None and not self.nearest[1]:
             return
-        named = f"{spec} of the {_kinds(given)}" if len(given) < len(self.triggers) else spec
+        one = STEPS.create(spec)
         try:
-            one = STEPS.create(spec)
-            made = one.repair(self._model, self._seen, triggers=given, rng=self._rng, progress=self._progress)
+            made = one.repair(self._model, self._seen, triggers=self._triggers, rng=self._rng, progress=self._progress)
         except (FailedError, UsageError) as error:
             if self.nearest is None and last:
                 raise
-            self.notes.append(f"Tried {named}, which could not be done: {error}")
+            self.notes.append(f"Tried {spec}, which could not be done: {error}")
             return
-        trial = _tried(made, self._model, self._seen, self._unseen, self.triggers, self._rng, self._progress)
+        trial = _tried(made, self._model, self._seen, self._unseen, self._triggers, self._rng, self._progress)
         self.cost += made.cost + trial.cost
-        self.notes.append(f"Tried {named}: {trial.words}.")
-        if self.nearest is None or trial.excess < self.nearest.excess:
-            self.nearest = _Tried(spec, given, trial.excess, named)
+        self.notes.append(f"Tried {spec}: {trial.words}.")
+        if self.nearest is None or trial.excess < self.nearest[1]:
+            self.nearest = spec, trial.excess
 
 
 def _kinds(triggers: Sequence[ReversedTrigger]) -> str:
     """What some triggers are and where they lead, in words."""
-    return " and the ".join(f"{kind_of(one)} for label {one.target}" for one in triggers)
+    return ", ".join(f"the {kind_of(one)} for label {one.target}" for one in triggers)
 
 
 def _where_there_are(

@@ -90,73 +90,48 @@ WARP = ReversedWarp(2, torch.full((2, 8, 8), 0.1))
 
 
 class TestSeveral:
-    """Patches are taken out first, and all that tells something is looked at afterwards."""
+    """Of every label the best that was recovered is taken out, and looked at afterwards."""
 
-    @pytest.fixture
-    def given_to(self, monkeypatch):
-        """Triggers that each repair was given, in their order."""
-        seen = []
+    @pytest.mark.parametrize(
+        ("triggers", "chosen"),
+        [
+            ((LOWER,), (LOWER,)),
+            ((LOWER, UPPER), (LOWER, UPPER)),
+            ((LOWER, CHANGE), (LOWER,)),
+            ((CHANGE, WARP, LOWER), (LOWER,)),
+            ((CHANGE,), (CHANGE,)),
+            ((WARP,), (WARP,)),
+            ((WARP, CHANGE), (CHANGE,)),
+            ((CHANGE, UPPER), (CHANGE, UPPER)),
+            ((WARP, UPPER, STRANGE), (WARP, UPPER)),
+        ],
+        ids=lambda some: "+".join(f"{type(one).__name__[8:]}{one.target}" for one in some),
+    )
+    def test_patches_before_changes_before_warps(self, monkeypatch, triggers, chosen):
+        looked, given = [], []
         real = Unlearning.repair
 
         def noted(self, model, clean, *, triggers=(), rng, progress=SILENT):
-            seen.append((self.updates, tuple(triggers)))
+            given.append(triggers)
             return real(self, model, clean, triggers=triggers, rng=rng, progress=progress)
 
         monkeypatch.setattr(Unlearning, "repair", noted)
-        return seen
+        monkeypatch.setattr(automatic, "_tried", lambda *given: looked.append(given[4]) or trial())
+        found = mended(ONE, triggers=triggers)
 
-    def test_the_repair_that_came_nearest_by_patches_is_tried_with_all(self, outcomes, given_to):
+        assert given == [chosen, chosen]
+        assert looked == [chosen]
+        said = [note for note in found.notes if note.startswith("Of what was recovered ")]
+        assert len(said) == (len(chosen) < len(triggers))
+
+    def test_what_is_taken_out_alone_is_said(self, outcomes):
         given, _ = outcomes
-        given += [trial(left=0.3), trial(left=0.1), trial(left=0.2), trial(left=0.07)]
-        found = mended(ONE, TWO, THREE, triggers=(LOWER, CHANGE))
+        given += [trial()]
+        found = mended(ONE, triggers=(WARP, UPPER, STRANGE, CHANGE))
 
-        both = (LOWER, CHANGE)
-        assert given_to == [(2, (LOWER,)), (3, (LOWER,)), (4, (LOWER,)), (3, both), (3, both)]
-        assert found.notes[0].startswith(f"Tried {ONE} of the patch for label 2: a trigger works on 30.0 %")
-        assert found.notes[3].startswith(f"Tried {TWO}: a trigger works on 7.0 %")
-        assert found.notes[4] == f"Taken is {TWO}, done anew with all images."
-
-    def test_that_is_not_done_where_one_stands_its_trial(self, outcomes, given_to):
-        given, _ = outcomes
-        given += [trial(left=0.3), trial()]
-        found = mended(ONE, TWO, triggers=(LOWER, CHANGE))
-
-        assert [triggers for _, triggers in given_to] == [(LOWER,)] * 3
-        assert found.notes[-1] == f"Taken is {TWO} of the patch for label 2, done anew with all images."
-
-    def test_what_is_no_better_with_all_is_not_taken(self, outcomes, given_to):
-        given, _ = outcomes
-        given += [trial(left=0.3), trial(left=0.3)]
-        mended(ONE, triggers=(LOWER, CHANGE))
-
-        assert given_to[-1][1] == (LOWER,)
-
-    def test_all_but_warps_are_looked_at_afterwards(self, monkeypatch):
-        looked = []
-        monkeypatch.setattr(automatic, "_tried", lambda *given: looked.append(given[4]) or trial(left=0.3))
-        mended(ONE, triggers=(LOWER, CHANGE, WARP))
-
-        assert looked == [(LOWER, CHANGE)] * 2
-
-    @pytest.mark.parametrize(
-        ("triggers", "first", "whole"),
-        [
-            ((LOWER,), (LOWER,), None),
-            ((LOWER, UPPER), (LOWER, UPPER), None),
-            ((CHANGE,), (CHANGE,), None),
-            ((WARP,), (WARP,), None),
-            ((WARP, CHANGE), (CHANGE,), None),
-            ((CHANGE, UPPER), (CHANGE, UPPER), None),
-            ((WARP, UPPER, STRANGE), (WARP, UPPER), (WARP, UPPER, STRANGE)),
-        ],
-        ids=lambda some: "+".join(f"{type(one).__name__[8:]}{one.target}" for one in some or ()) or "none",
-    )
-    def test_every_label_has_the_best_that_was_recovered_for_it(self, outcomes, given_to, triggers, first, whole):
-        given, _ = outcomes
-        given += [trial(left=0.3), trial(left=0.2)]
-        mended(ONE, triggers=triggers)
-
-        assert [some for _, some in given_to] == ([first, first] if whole is None else [first, whole, whole])
+        assert found.notes[0] == (
+            "Of what was recovered the patch for label 1, the change of all pixels for label 2 alone is taken out."
+        )
 
 
 class TestPassedOver:
