@@ -38,7 +38,7 @@ def fitted(guard, planted=SMALL, *, model=None, clean=None, **keywords) -> Fitte
 
 def facts(found):
     """Everything that a fitted guard holds but its model, tensors as bytes: equal only if bitwise equal."""
-    plain = {name: value for name, value in vars(found).items() if name not in ("model", "learned", "_scorer")}
+    plain = {name: value for name, value in vars(found).items() if name not in ("model", "learned", "scorer")}
     return plain | {name: exact(tensor) for name, tensor in found.learned.items()}
 
 
@@ -179,7 +179,7 @@ class TestFile:
 
 
 def _fields(found):
-    return {name: value for name, value in vars(found).items() if name != "_scorer"}
+    return {name: value for name, value in vars(found).items() if name != "scorer"}
 
 
 class TestRandomness:
