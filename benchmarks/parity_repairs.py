@@ -9,7 +9,6 @@ cannot tell.
 
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import parity_attacks
@@ -21,11 +20,11 @@ from parity_repairs_table import ARMS, Arm, RepairCell
 from mantrap.core import SILENT, Classifier, ImageSet, ReversedPatch, ReversedTrigger, Rng, Spec, spec_of
 from mantrap.core.truth import GroundTruth
 from mantrap.data import load
-from mantrap.detect import NeuralCleanse, UniversalPerturbation, UniversalWarp
+from mantrap.detect import NeuralCleanse
 from mantrap.measure import attack_success
 from mantrap.models import open_model
 from mantrap.ops.recovered import put_on
-from mantrap.ops.scores import fitting_batch, trigger_success
+from mantrap.ops.scores import fitting_batch
 from mantrap.poison import Patch
 from mantrap.repair import REPAIRS
 from mantrap.training import evaluate
@@ -37,14 +36,11 @@ TASKS = {"mnist": "mnist-badnets", "gtsrb": "gtsrb-badnets-paper"}
 FACES = "lfw"
 """Of whom the models are those of the suite on attacks; a tenth of the images are two of each person."""
 MODELS = {**TASKS, FACES: "lfw-badnets"}
-PAPER = (
-    "unlearning(updates=0, optimizer='adam', schedule='constant', "
-    "augment='none', share=0.2, strength=1.0, screen=False)"
-)
+PAPER = "unlearning(updates=0, optimizer='adam', schedule='constant', share=0.2, strength=1.0, screen=False)"
 """As the paper has it: one epoch, a fifth of the images with the trigger as it is."""
+TURNED = "unlearning(augment='affine')"
+"""With images that are turned, shifted and scaled a little."""
 _OURS = "unlearning"
-_WORKS_FROM = 0.5
-"""Part of the images on which a trigger must work for ``mantrap cleanse`` to make use of it."""
 PRUNING = {"mnist": "pruning(layer='fc1')", "gtsrb": "pruning(layer='classifier.0')"}
 """Of the layer that reads what the last convolution says."""
 _MOST_LABELS = 100
@@ -74,8 +70,8 @@ class Cell:
         """What it is called."""
         some = f"{self.images}" if self.images else "tenth"
         poison = f"-{100 * self.poisoned:g}-poisoned" if self.poisoned else ""
-        paper = "-as-in-the-paper" if self.repair == PAPER else ""
-        return f"{Spec.parse(self.repair).name}-{self.data}-{some}{poison}{paper}-s{self.seed}"
+        how = {PAPER: "-as-in-the-paper", TURNED: "-turned"}.get(self.repair, "")
+        return f"{Spec.parse(self.repair).name}-{self.data}-{some}{poison}{how}-s{self.seed}"
 
 
 def cells() -> list[Cell]:
@@ -92,6 +88,7 @@ def _of(data: str, seed: int) -> list[Cell]:
     ours = [plain, replace(plain, repair=PAPER), *few, *(replace(few[0], poisoned=p) for p in (0.01, 0.05))]
     return [
         *ours,
+        *(replace(cell, repair=TURNED) for cell in (plain, *few)),
         *(replace(cell, repair=PRUNING[data]) for cell in (plain, *few)),
         *(replace(cell, repair="auto") for cell in few),
     ]
@@ -108,14 +105,13 @@ def run(cell: Cell) -> RepairCell:
     rng = Rng(cell.seed)
     found = recovered(model, scan, heldout, target, rng=rng)
     repair = REPAIRS.create(cell.repair)
-    others = beside(model, scan, heldout, target, rng=rng) if repair.name == "auto" else ()
     arms, cut, seconds = {}, {}, 0.0
     for arm, trigger in zip(ARMS, (found, original, None), strict=True):
         if arm == ARMS[0] and trigger is None:
             continue  # the search kept no trigger for the target: there is nothing to unlearn
         who = repair if trigger is not None else repair.control
         begun = time.process_time()
-        given = () if trigger is None else (trigger, *(others if trigger is found else ()))
+        given = () if trigger is None else (trigger,)
         made = who.repair(model, scan, triggers=given, rng=Rng(cell.seed))
         seconds = max(seconds, time.process_time() - begun)
         arms[arm] = _measured(made.model, test, truth)
@@ -159,21 +155,6 @@ def recovered(model: Classifier, scan: ImageSet, heldout: ImageSet, target: int,
     first = NeuralCleanse().detect(model, scan, heldout=heldout, labels=labels, rng=rng).trigger_for(target)
     again, _ = sharpened(model, scan, heldout, () if first is None else (first,), rng=rng, progress=SILENT)
     return again[0] if again else None
-
-
-def beside(
-    model: Classifier, scan: ImageSet, heldout: ImageSet, target: int, *, rng: Rng
-) -> tuple[ReversedTrigger, ...]:
-    """What an audit recovers for the target beside a patch, as far as it works on half of the images."""
-    searches = (UniversalPerturbation(), UniversalWarp())
-    found = [
-        one.detect(model, scan, heldout=heldout, labels=(target,), rng=rng).trigger_for(target) for one in searches
-    ]
-    return tuple(
-        trigger
-        for trigger in found
-        if trigger and trigger_success(model, heldout, partial(put_on, trigger=trigger), target).value >= _WORKS_FROM
-    )
 
 
 def images_of(cell: Cell, original: ReversedPatch) -> ImageSet:

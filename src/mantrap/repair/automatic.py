@@ -59,12 +59,7 @@ class Automatic:
     quick: ClassVar[str] = "auto(tried=('unlearning(updates=4)',))"
     needs_triggers: ClassVar[bool] = True
 
-    tried: tuple[str, ...] = (
-        "pruning",
-        "unlearning",
-        "unlearning(optimizer='adam(lr=0.001)')",
-        "unlearning(updates=800)",
-    )
+    tried: tuple[str, ...] = ("pruning", "unlearning", "unlearning(updates=800)")
 
     def __post_init__(self) -> None:
         require(len(self.tried) > 0, field="tried", expected="one repair, at least", got=self.tried)

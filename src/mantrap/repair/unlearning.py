@@ -40,7 +40,6 @@ class Unlearning(Tuning):
     another label than its own, so that the trigger comes to mean nothing. Images that carry the trigger already, and
     the target as their label, would teach the opposite: those of the target that leave it once the trigger is taken off
     them are left out. Steps are long: short ones hide a trigger, which then comes back with a few poisoned images.
-    Images are turned, shifted and scaled a little: of few images long steps would otherwise learn too much by heart.
 
     Args: those of :class:`~mantrap.repair.tuning.Tuning`, and:
         share: Part of the images of every update that carry a trigger; of several triggers each image gets one.
@@ -51,8 +50,8 @@ class Unlearning(Tuning):
 
     Reference: Wang et al., Neural Cleanse, IEEE S&P 2019, section VI.C: one epoch over 10 % of the training data, a
     fifth of it stamped with the trigger as it is: ``unlearning(updates=0, optimizer='adam', schedule='constant',
-    augment='none', share=0.2, strength=1, screen=False)``. Deviations: the options named there, and which images are
-    stamped is drawn anew in every update.
+    share=0.2, strength=1, screen=False)``. Deviations: the options named there, and which images are stamped is drawn
+    anew in every update.
     """
 
     name: ClassVar[str] = "unlearning"
@@ -61,7 +60,6 @@ class Unlearning(Tuning):
 
     updates: int = 400
     optimizer: str = "adam(lr=0.003)"
-    augment: str = "affine"
     share: float = 0.5
     strength: float = 2.0
     keep: float = 0.0

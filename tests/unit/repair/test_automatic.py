@@ -295,12 +295,12 @@ class TestWhole:
 class TestSettings:
     def test_its_control_is_that_of_the_last(self):
         assert Automatic(tried=(ONE, "unlearning(updates=9)")).control == FineTuning(
-            updates=9, optimizer="adam(lr=0.003)", augment="affine"
+            updates=9, optimizer="adam(lr=0.003)"
         )
 
     def test_pruning_comes_first_and_every_default_can_be_made(self):
         kinds = [type(automatic.STEPS.create(spec)) for spec in Automatic().tried]
-        assert kinds == [Pruning, Unlearning, Unlearning, Unlearning]
+        assert kinds == [Pruning, Unlearning, Unlearning]
 
     def test_what_cannot_be_tried_is_refused(self):
         with pytest.raises(SpecError, match="auto"):

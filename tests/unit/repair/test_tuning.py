@@ -51,6 +51,9 @@ class TestRecipe:
 
         assert tuning.recipe(count).epochs == passes
 
+    def test_images_are_augmented_where_that_is_asked_for(self):
+        assert Tuning(augment="affine(shift=0.05)").recipe(70).augment == "affine(shift=0.05)"
+
     def test_the_other_settings_are_those_of_the_repair_and_nothing_is_augmented(self):
         tuning = Tuning(epochs=2, updates=0, batch_size=7, optimizer="sgd(lr=0.5)", schedule="step(every=3)")
 
@@ -64,6 +67,7 @@ class TestRecipe:
             ("batch_size", 1, "batch_size of at least 2, got 1"),
             ("optimizer", "adamant", "optimiser"),
             ("schedule", "timetable", "schedule"),
+            ("augment", "mirror", "augmentation"),
         ],
     )
     def test_what_cannot_be_is_refused_at_once(self, field, value, refused):

@@ -26,7 +26,7 @@ from tests.repairing import (
     success,
 )
 
-USUAL = Unlearning(updates=200, optimizer="adam(lr=0.001)", augment="none", share=0.5, strength=2.0)
+USUAL = Unlearning(updates=200, optimizer="adam(lr=0.001)", share=0.5, strength=2.0)
 SHORT = Unlearning(updates=6, batch_size=8)
 
 

@@ -61,10 +61,7 @@ class TestRepaired:
         assert trigger.picture.alt.startswith("Trigger for label 4")
         assert not trigger.reactivation.remembered
         assert record.reasons[0].startswith("The patch for label 4 worked on 100.0 % of held-out images")
-        assert (record.repair, record.control) == (
-            UNLEARNING,
-            "fine_tuning(updates=80, optimizer='adam(lr=0.003)', augment='affine')",
-        )
+        assert (record.repair, record.control) == (UNLEARNING, "fine_tuning(updates=80, optimizer='adam(lr=0.003)')")
 
     def test_what_was_measured_is_the_file_that_was_written(self, fixed, place):
         out, record = fixed
