@@ -1,6 +1,6 @@
 """Several repairs one after the other, cheap ones first, until one stands what can be tried on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -15,15 +15,13 @@ from mantrap.core import (
     Progress,
     Repair,
     Repaired,
-    ReversedPatch,
     ReversedTrigger,
-    ReversedWarp,
     Rng,
     require,
     spec_of,
 )
 from mantrap.errors import FailedError, UsageError
-from mantrap.ops.recovered import kind_of, put_on
+from mantrap.ops.recovered import put_on
 from mantrap.ops.scores import accuracy, trigger_success
 from mantrap.repair.carriers import check_given
 from mantrap.repair.reactivation import FASTER, VARIANTS, reactivate
@@ -47,12 +45,8 @@ class Automatic:
     poisoned images the model does not learn its own trigger faster than variants of it. Where none stands it, the one
     is taken that exceeds these bounds by least, in sum. The repair that is taken is done anew with all images.
 
-    Of what was recovered for a label, patches alone are taken out and looked at where there are some, and warps only
-    where there is nothing else: most models have a change of all pixels or a warp for some label that is no trigger,
-    and to take that out as well costs accuracy.
-
     Args:
-        tried: Specs of repairs, in the order in which they are tried.
+        tried: Specs of repairs, the cheapest first.
     """
 
     name: ClassVar[str] = "auto"
@@ -92,77 +86,30 @@ class Automatic:
         check_given(model, triggers)
         labelled, cost = with_answers(model, clean)
         seen, unseen = _parted(labelled, triggers, rng.child(self.name))
-        telling = _where_there_are(triggers, lambda one: not isinstance(one, ReversedWarp))
-        chosen = _where_there_are(telling, lambda one: isinstance(one, ReversedPatch))
-        course = _Course(model, seen, unseen, chosen, rng, progress)
+        notes, best = [], None
         for spec in self.tried:
-            course.run(spec, last=spec == self.tried[-1])
-        assert course.nearest is not None
-        spec, _ = course.nearest
-        made = STEPS.create(spec).repair(model, labelled, triggers=chosen, rng=rng, progress=progress)
-        notes = (*course.notes, f"Taken is {spec}, done anew with all images.", *made.notes)
-        if len(chosen) < len(triggers):
-            notes = (f"Of what was recovered {_kinds(chosen)} alone is taken out.", *notes)
-        return Repaired(made.model, str(spec_of(self)), made.images, cost + course.cost + made.cost, notes, made.curve)
-
-
-class _Course:
-    """One repair after the other, until one stands its trial."""
-
-    def __init__(
-        self,
-        model: Classifier,
-        seen: ImageSet,
-        unseen: ImageSet,
-        triggers: tuple[ReversedTrigger, ...],
-        rng: Rng,
-        progress: Progress,
-    ) -> None:
-        self._model, self._seen, self._unseen, self._rng, self._progress = model, seen, unseen, rng, progress
-        self._triggers = triggers
-        self.notes: list[str] = []
-        self.cost = Cost()
-        self.nearest: tuple[str, float] | None = None
-        """The repair that exceeds the bounds by least so far, and by how much."""
-
-    def run(self, spec: str, *, last: bool) -> None:
-        """Try one more, unless one stands its trial already.
-
-        Args:
-            spec: The repair.
-            last: Whether no other follows.
-
-        Raises:
-            FailedError, UsageError: It cannot be done, it is the last one, and no other could be done.
-        """
-        if self.nearest is not None and not self.nearest[1]:
-            return
-        one = STEPS.create(spec)
-        try:
-            made = one.repair(self._model, self._seen, triggers=self._triggers, rng=self._rng, progress=self._progress)
-        except (FailedError, UsageError) as error:
-            if self.nearest is None and last:
-                raise
-            self.notes.append(f"Tried {spec}, which could not be done: {error}")
-            return
-        trial = _tried(made, self._model, self._seen, self._unseen, self._triggers, self._rng, self._progress)
-        self.cost += made.cost + trial.cost
-        self.notes.append(f"Tried {spec}: {trial.words}.")
-        if self.nearest is None or trial.excess < self.nearest[1]:
-            self.nearest = spec, trial.excess
-
-
-def _kinds(triggers: Sequence[ReversedTrigger]) -> str:
-    """What some triggers are and where they lead, in words."""
-    return ", ".join(f"the {kind_of(one)} for label {one.target}" for one in triggers)
-
-
-def _where_there_are(
-    triggers: Sequence[ReversedTrigger], wanted: Callable[[ReversedTrigger], bool]
-) -> tuple[ReversedTrigger, ...]:
-    """The triggers that are wanted; of a label that has none of these, all."""
-    served = {one.target for one in triggers if wanted(one)}
-    return tuple(one for one in triggers if wanted(one) or one.target not in served)
+            one = STEPS.create(spec)
+            try:
+                made = one.repair(model, seen, triggers=triggers, rng=rng, progress=progress)
+            except (FailedError, UsageError) as error:
+                if best is None and spec == self.tried[-1]:
+                    raise
+                notes.append(f"Tried {spec}, which could not be done: {error}")
+                continue
+            trial = _tried(made, model, seen, unseen, triggers, rng, progress)
+            cost += made.cost + trial.cost
+            notes.append(f"Tried {spec}: {trial.words}.")
+            if best is None or trial.excess < best[0]:
+                best = trial.excess, one, spec
+            if not trial.excess:
+                break
+        assert best is not None
+        _, chosen, spec = best
+        made = chosen.repair(model, labelled, triggers=triggers, rng=rng, progress=progress)
+        notes.append(f"Taken is {spec}, done anew with all images.")
+        return Repaired(
+            made.model, str(spec_of(self)), made.images, cost + made.cost, (*notes, *made.notes), made.curve
+        )
 
 
 def _parted(images: ImageSet, triggers: Sequence[ReversedTrigger], rng: Rng) -> tuple[ImageSet, ImageSet]:
