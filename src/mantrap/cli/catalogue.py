@@ -64,6 +64,7 @@ def _families() -> dict[str, Iterable[type[Any]]]:
     """Every registry by what its members are."""
     from mantrap.data import NAMED  # noqa: PLC0415 - torch
     from mantrap.detect import DETECTORS  # noqa: PLC0415 - torch
+    from mantrap.evade import EVASIONS  # noqa: PLC0415 - torch
     from mantrap.guard import GUARDS  # noqa: PLC0415 - torch
     from mantrap.models import ARCHITECTURES  # noqa: PLC0415 - torch
     from mantrap.poison import ATTACKS, PREPARATIONS, RELABELLINGS, SELECTIONS, TRIGGERS  # noqa: PLC0415 - torch
@@ -77,6 +78,7 @@ def _families() -> dict[str, Iterable[type[Any]]]:
         "safe trainings": SAFE_TRAININGS,
         "guards": GUARDS,
         "screens": SCREENS,
+        "evasions": EVASIONS,
         "data sets": NAMED,
         "architectures": ARCHITECTURES,
         "attacks": ATTACKS,

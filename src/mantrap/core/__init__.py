@@ -1,6 +1,7 @@
 """The nouns everything else speaks in. Nothing here knows an attack: see ``core.attack`` and ``core.truth``."""
 
 from mantrap.core.classifier import Classifier
+from mantrap.core.evasion import AWAY, BudgetedEvasion, Evasion, Goal, MinimalEvasion, Perturbed, Problem
 from mantrap.core.guards import FittedGuard, Guard, Scorer, Suspicion
 from mantrap.core.imageset import Batch, ImageSet
 from mantrap.core.memo import FORGETFUL, Elsewhere, Memo, SharedMemo
@@ -28,23 +29,30 @@ from mantrap.core.spec import Spec
 from mantrap.core.trigger import Trigger
 
 __all__ = [
+    "AWAY",
     "FORGETFUL",
     "SILENT",
     "Batch",
+    "BudgetedEvasion",
     "Classifier",
     "Cost",
     "Detection",
     "Detector",
     "Elsewhere",
+    "Evasion",
     "FittedGuard",
+    "Goal",
     "Guard",
     "ImageSet",
     "LabelFinding",
     "Memo",
+    "MinimalEvasion",
     "OutOfTime",
     "Pair",
     "Pairs",
+    "Perturbed",
     "PixelSource",
+    "Problem",
     "Progress",
     "Registry",
     "Repair",

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from mantrap.core import Classifier, Rng, require
 from mantrap.core.shapes import Images, Labels
-from mantrap.errors import FailedError
+from mantrap.errors import FailedError, ModelError
 from mantrap.ops.projections import Norm, check_ball, onto_ball, onto_box, require_ball, steepest, within_ball
 
 PerImage: TypeAlias = Float[Tensor, " n"]
@@ -95,11 +95,19 @@ def slope(model: Classifier, images: Images, labels: Labels, climb: Climb) -> Im
     """The gradient of each image's own ``climb`` to its pixels, [n, c, h, w].
 
     Raises:
+        ModelError: What the model says has no gradient by the pixels.
         FailedError: It is not finite.
     """
     with torch.enable_grad():
         pixels = images.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(climb(model, pixels, labels).sum(), pixels)
+        height = climb(model, pixels, labels).sum()
+        if not height.requires_grad:
+            raise ModelError(
+                expected="an answer that has a gradient by the pixels",
+                got="one that is cut off from them, such as rounded or detached values",
+                remedy="Take an evasion that needs none, such as square, or a model without the step that cuts it off.",
+            )
+        (gradient,) = torch.autograd.grad(height, pixels)
     if not bool(gradient.isfinite().all()):
         raise FailedError(
             expected="a finite gradient to the images",

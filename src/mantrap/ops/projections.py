@@ -1,7 +1,7 @@
 """Norms of perturbations, image by image, and the nearest point of a ball or of the box of pixels."""
 
 import math
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float
@@ -13,25 +13,29 @@ from mantrap.errors import UsageError
 
 Norm: TypeAlias = Literal["linf", "l2"]
 """How a perturbation is measured: its largest change of a value, or its Euclidean length."""
+AnyNorm: TypeAlias = Literal["linf", "l2", "l1"]
+"""The same, or the sum of its changes."""
+NORMS: Final[tuple[str, ...]] = get_args(AnyNorm)
 
 
-def require_ball(eps: float, norm: Norm) -> None:
+def require_ball(eps: float, norm: AnyNorm) -> None:
     """Refuse a ball that is none, or that reaches beyond the pixels' range, in a dataclass's ``__post_init__``.
 
     Raises:
         SpecError: ``eps`` is not positive, or above 1 for L-infinity.
     """
     require(eps > 0, field="eps", expected="above 0", got=eps)
-    require(norm == "l2" or eps <= 1, field="eps", expected="of at most 1, the range of pixels", got=eps)
+    require(norm != "linf" or eps <= 1, field="eps", expected="of at most 1, the range of pixels", got=eps)
 
 
-def check_ball(eps: float, norm: Norm, shape: tuple[int, int, int]) -> None:
+def check_ball(eps: float, norm: AnyNorm, shape: tuple[int, int, int]) -> None:
     """Refuse a ball that holds every perturbation that images of a shape [c, h, w] can have.
 
     Raises:
         UsageError: No two images are so far apart.
     """
-    farthest = math.sqrt(math.prod(shape)) if norm == "l2" else 1.0
+    values = math.prod(shape)
+    farthest = {"linf": 1.0, "l2": math.sqrt(values), "l1": float(values)}[norm]
     if eps > farthest:
         raise UsageError(
             expected=f"an eps of at most {farthest:.4g}, the {norm} distance of a black and a white image of {shape}",
@@ -40,10 +44,10 @@ def check_ball(eps: float, norm: Norm, shape: tuple[int, int, int]) -> None:
         )
 
 
-def norms(perturbations: Images, norm: Norm) -> Float[Tensor, " n"]:
+def norms(perturbations: Images, norm: AnyNorm) -> Float[Tensor, " n"]:
     """The norm of each perturbation, [n]."""
     flat = perturbations.flatten(1)
-    return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
+    return flat.abs().amax(1) if norm == "linf" else flat.norm(p=1 if norm == "l1" else 2, dim=1)
 
 
 def onto_ball(perturbations: Images, eps: float, norm: Norm) -> Images:

@@ -1,0 +1,12 @@
+"""Adversarial examples: images that look as they did, and that a model takes for something else."""
+
+from mantrap.core import Evasion, Registry
+from mantrap.evade.bim import Bim
+from mantrap.evade.fgsm import Fgsm
+from mantrap.evade.perturb import perturb
+from mantrap.evade.pgd import Pgd
+from mantrap.evade.rfgsm import RandomFgsm
+
+EVASIONS: Registry[Evasion] = Registry("evasion", [Fgsm, RandomFgsm, Bim, Pgd])
+
+__all__ = ["EVASIONS", "Bim", "Fgsm", "Pgd", "RandomFgsm", "perturb"]
