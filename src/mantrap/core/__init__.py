@@ -1,7 +1,7 @@
 """The nouns everything else speaks in. Nothing here knows an attack: see ``core.attack`` and ``core.truth``."""
 
 from mantrap.core.classifier import Classifier
-from mantrap.core.evasion import AWAY, BudgetedEvasion, Evasion, Goal, MinimalEvasion, Perturbed, Problem
+from mantrap.core.evasion import AWAY, AnyNorm, BudgetedEvasion, Evasion, Goal, Perturbed, Problem
 from mantrap.core.guards import FittedGuard, Guard, Scorer, Suspicion
 from mantrap.core.imageset import Batch, ImageSet
 from mantrap.core.memo import FORGETFUL, Elsewhere, Memo, SharedMemo
@@ -32,6 +32,7 @@ __all__ = [
     "AWAY",
     "FORGETFUL",
     "SILENT",
+    "AnyNorm",
     "Batch",
     "BudgetedEvasion",
     "Classifier",
@@ -46,7 +47,6 @@ __all__ = [
     "ImageSet",
     "LabelFinding",
     "Memo",
-    "MinimalEvasion",
     "OutOfTime",
     "Pair",
     "Pairs",

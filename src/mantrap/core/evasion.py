@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Final, Protocol, runtime_checkable
+from typing import ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,6 +14,9 @@ from mantrap.core.progress import SILENT, Progress
 from mantrap.core.results import Cost
 from mantrap.core.rng import Rng
 from mantrap.core.shapes import Images, Labels, Logits
+
+AnyNorm: TypeAlias = Literal["linf", "l2", "l1"]
+"""How a perturbation is measured: its largest change of a value, its Euclidean length, or the sum of its changes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +128,10 @@ class Evasion(Protocol):
     aims: ClassVar[bool]
     """Whether it can lead to a given class, and not only away from the own one."""
 
+    @property
+    def norm(self) -> AnyNorm:
+        """What its perturbations are measured by."""
+
     def search(self, problem: Problem, *, rng: Rng, progress: Progress = SILENT) -> Images:
         """Images near the given ones that the model takes for something else.
 
@@ -147,13 +154,6 @@ class Evasion(Protocol):
 class BudgetedEvasion(Evasion, Protocol):
     """An evasion that spends a fixed budget: the norm of no perturbation exceeds ``eps``."""
 
-    eps: float
-    norm: str
-    """``"linf"``, ``"l2"`` or ``"l1"``."""
-
-
-@runtime_checkable
-class MinimalEvasion(Evasion, Protocol):
-    """An evasion that looks for the smallest perturbation that reaches the goal."""
-
-    norm: str
+    @property
+    def eps(self) -> float:
+        """The budget, of pixels in [0, 1]."""

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mantrap.core import SILENT, Problem, Progress, Rng, require
+from mantrap.core import SILENT, AnyNorm, Problem, Progress, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.evade.leading import slope_of
 from mantrap.ops.linear_step import linear_step
-from mantrap.ops.projections import NORMS, AnyNorm, check_ball, require_ball
+from mantrap.ops.projections import NORMS, check_ball, require_ball
 
 
 @dataclass(frozen=True, kw_only=True)

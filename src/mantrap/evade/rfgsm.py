@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from mantrap.core import SILENT, Problem, Progress, Rng, require
+from mantrap.core import SILENT, AnyNorm, Problem, Progress, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.evade.leading import slope_of
 from mantrap.ops.projections import require_ball
@@ -26,7 +26,7 @@ class RandomFgsm:
     quick: ClassVar[str] = "rfgsm(eps=0.1)"
     needs_gradients: ClassVar[bool] = True
     aims: ClassVar[bool] = True
-    norm: ClassVar[str] = "linf"
+    norm: ClassVar[AnyNorm] = "linf"
     eps: float = 0.25
     drawn: float = 0.5
 

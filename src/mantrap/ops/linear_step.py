@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mantrap.core import AnyNorm
 from mantrap.core.shapes import Images
-from mantrap.ops.projections import AnyNorm
 
 
 def linear_step(images: Images, gradients: Images, eps: float, norm: AnyNorm) -> Images:

@@ -7,14 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mantrap.core import Rng, require
+from mantrap.core import AnyNorm, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.errors import UsageError
 
 Norm: TypeAlias = Literal["linf", "l2"]
 """How a perturbation is measured: its largest change of a value, or its Euclidean length."""
-AnyNorm: TypeAlias = Literal["linf", "l2", "l1"]
-"""The same, or the sum of its changes."""
 NORMS: Final[tuple[str, ...]] = get_args(AnyNorm)
 
 

@@ -1,0 +1,152 @@
+"""What came of an evasion, as a record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mantrap.core import Evasion, spec_of
+from mantrap.ops.eight_bits import LEVELS
+from mantrap.ops.intervals import wilson
+from mantrap.records.evading import (
+    BudgetRecord,
+    EvadedExample,
+    EvasionRecord,
+    SmallestRecord,
+    StandingAccuracyRecord,
+)
+from mantrap.workflow.evading import is_budgeted
+from mantrap.workflow.evidence import prediction
+from mantrap.workflow.led_astray import Astray, Tried, Victims
+from mantrap.workflow.pictures import picture
+
+_SHARES = (0.125, 0.25, 0.5, 0.75, 1.0)
+"""Of the farthest that an image had to go: budgets at which an evasion of the smallest norm is looked at."""
+_QUARTERS = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaded:
+    """An evasion and what came of it.
+
+    Args:
+        evasion: As it was named.
+        tried: The same with each of its budgets, in rising order; nothing for one of the smallest norm.
+        last: What it came to, with the largest budget if it has one.
+    """
+
+    evasion: Evasion
+    tried: tuple[Tried, ...]
+    last: Astray
+
+
+def evasion_record(evaded: Evaded, among: Victims, total: int) -> EvasionRecord:
+    """All that is to be said of one evasion.
+
+    Args:
+        evaded: What came of it.
+        among: Images that the model gets right.
+        total: How many there are with those that it gets wrong.
+    """
+    evasion, last = evaded.evasion, evaded.last
+    if is_budgeted(evasion):
+        budgets = tuple(_spent(one.astray, one.eps, total) for one in evaded.tried)
+        smallest, largest = None, evaded.tried[-1].eps
+    else:
+        farthest = float(last.saved_size.max())
+        budgets = tuple(_within(last, share * farthest, total) for share in _SHARES if farthest > 0)
+        smallest, largest = _smallest(last), None
+    return EvasionRecord(
+        evasion=str(spec_of(evasion)),
+        norm=evasion.norm,
+        needs_gradients=evasion.needs_gradients,
+        budgets=budgets,
+        smallest=smallest,
+        largest=largest,
+        examples=_examples(last, among),
+    )
+
+
+def standing(evaded: Sequence[Evaded], total: int) -> tuple[StandingAccuracyRecord, ...]:
+    """What no evasion gets wrong, by norm and budget; one of the smallest norm counts where its way is short enough."""
+    tried = [one for each in evaded for one in each.tried]
+    found = []
+    for norm, eps in sorted({(one.evasion.norm, one.eps) for one in tried}):
+        misled = [one.astray.misled() for one in tried if (one.evasion.norm, one.eps) == (norm, eps)]
+        misled += [one.last.misled(eps) for one in evaded if not one.tried and one.evasion.norm == norm]
+        still = int((~torch.stack(misled).any(0)).sum())
+        found.append(StandingAccuracyRecord(norm=norm, eps=eps, accuracy=wilson(still, total), evasions=len(misled)))
+    return tuple(found)
+
+
+def _spent(astray: Astray, eps: float, total: int) -> BudgetRecord:
+    """What became of a budget."""
+    misled = astray.misled()
+    return BudgetRecord(
+        eps=eps,
+        accuracy=wilson(int(astray.right.sum()), total),
+        reached=wilson(int(astray.reached.sum()), len(astray.reached)),
+        in_floats=wilson(int(astray.right_in_floats.sum()), total),
+        noise=wilson(int(astray.right_with_noise.sum()), total),
+        confidence=float(astray.sure[misled].mean()) if bool(misled.any()) else None,
+        beyond=int(astray.outside),
+    )
+
+
+def _within(astray: Astray, eps: float, total: int) -> BudgetRecord:
+    """What a budget would have been enough for."""
+    near, misled = astray.saved_size <= eps, astray.misled(eps)
+    in_floats = ~astray.right_in_floats & (astray.size <= eps)
+    return BudgetRecord(
+        eps=eps,
+        accuracy=wilson(int((~misled).sum()), total),
+        reached=wilson(int((astray.reached & near).sum()), len(near)),
+        in_floats=wilson(int((~in_floats).sum()), total),
+        noise=None,
+        confidence=float(astray.sure[misled].mean()) if bool(misled.any()) else None,
+        beyond=0,
+    )
+
+
+def _smallest(astray: Astray) -> SmallestRecord:
+    there = astray.reached_in_floats
+    sizes = astray.size[there]
+    return SmallestRecord(
+        reached=wilson(int(there.sum()), len(there)),
+        saved=wilson(int(astray.reached.sum()), len(there)),
+        quartiles=_quartiles(sizes) if len(sizes) else None,
+        distortion=float(astray.distortion[there].mean()) if len(sizes) else None,
+    )
+
+
+def _quartiles(sizes: Tensor) -> tuple[float, float, float]:
+    first, middle, third = torch.quantile(sizes.double(), torch.tensor(_QUARTERS, dtype=torch.double)).tolist()
+    return first, middle, third
+
+
+def _examples(astray: Astray, among: Victims) -> tuple[EvadedExample, ...]:
+    """The first images, before and after."""
+    model, shown = among.model, astray.shown
+    before = among.images.images(list(range(len(shown))))
+    with model.frozen(), torch.no_grad():
+        sources, outcomes = (model.logits(i.to(model.device)).softmax(1).cpu() for i in (before, shown))
+    found = []
+    for place in range(len(shown)):
+        change = shown[place] - before[place]
+        times = 0.5 / max(float(change.abs().max()), 1 / LEVELS)
+        number, name = among.numbers[place], model.class_names[int(among.labels[place])]
+        found.append(
+            EvadedExample(
+                number=number,
+                true_class=name,
+                before=picture(before[place], f"Image {number}, {name}."),
+                change=picture(0.5 + times * change, f"The change, {times:.3g} times as strong, on grey."),
+                after=picture(shown[place], f"Image {number} after the change."),
+                times=times,
+                size=float(astray.saved_size[place]),
+                source=prediction(model, sources[place]),
+                outcome=prediction(model, outcomes[place]),
+            )
+        )
+    return tuple(found)

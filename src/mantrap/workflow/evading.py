@@ -1,0 +1,98 @@
+"""What a model is to be misled with."""
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard, cast
+
+from mantrap.core import BudgetedEvasion, Classifier, Evasion, ImageSet, spec_of
+from mantrap.errors import UsageError
+from mantrap.records.base import SCHEMA_VERSION
+from mantrap.records.evading import AimedAt
+from mantrap.training import check_fits
+from mantrap.workflow.plan import Source
+from mantrap.workflow.versions import versions
+
+_SHARES = (0.125, 0.25, 0.5, 0.75, 1.0)
+"""Of an evasion's own budget: what it is tried with where no budgets are given."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evading:
+    """What a model is to be misled with.
+
+    Args:
+        model: The classifier.
+        source: Its file.
+        images: Images with labels.
+        evasions: Who misleads it.
+        budgets: With which budgets, in rising order; parts of each evasion's own where there are none.
+        aim: Where to lead images.
+        seed: Of all randomness.
+        command: How to run it again, for the record.
+
+    Raises:
+        DataError: Images without labels, or that do not fit the model.
+        UsageError: No evasion, the same one twice, or one that cannot aim where it should; or a budget that one of them
+            cannot have.
+    """
+
+    model: Classifier
+    source: Source
+    images: ImageSet
+    evasions: tuple[Evasion, ...]
+    budgets: tuple[float, ...] = ()
+    aim: AimedAt = AimedAt.AWAY
+    seed: int = 0
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        check_fits(self.model, self.images, remedy="Give images of the model's task, with labels.")
+        specs = [str(spec_of(one)) for one in self.evasions]
+        if not specs or len(set(specs)) < len(specs):
+            raise UsageError(
+                expected="one evasion or more, each once", got=", ".join(specs) or "none", remedy="Name others."
+            )
+        lame = [one.name for one in self.evasions if not one.aims]
+        if self.aim is not AimedAt.AWAY and lame:
+            raise UsageError(
+                expected="evasions that can lead to a given class",
+                got=", ".join(lame),
+                remedy="Leave them out, or lead away from the own class only.",
+            )
+        for one in self.evasions:
+            self.tried(one)
+
+    def tried(self, evasion: Evasion) -> tuple[tuple[float, Evasion], ...]:
+        """An evasion with each of its budgets, in rising order; nothing for one of the smallest norm."""
+        if not is_budgeted(evasion):
+            return ()
+        budgets = self.budgets or tuple(share * evasion.eps for share in _SHARES)
+        return tuple((eps, with_budget(evasion, eps)) for eps in sorted(set(budgets)))
+
+    def identity(self) -> dict[str, object]:
+        """What makes two pieces of such work the same."""
+        return {
+            "kind": "evade",
+            "schema_version": SCHEMA_VERSION,
+            "model": self.source.sha256,
+            "preprocessing": self.model.digest(),
+            "images": self.images.digest(),
+            "evasions": [str(spec_of(one)) for one in self.evasions],
+            "budgets": list(self.budgets),
+            "aim": self.aim.value,
+            "seed": self.seed,
+            "versions": versions(),
+        }
+
+
+def is_budgeted(evasion: Evasion) -> TypeGuard[BudgetedEvasion]:
+    """Whether an evasion spends a fixed budget."""
+    return isinstance(evasion, BudgetedEvasion)
+
+
+def with_budget(evasion: BudgetedEvasion, eps: float) -> BudgetedEvasion:
+    """The same with another budget.
+
+    Raises:
+        SpecError: It cannot have that one.
+    """
+    return cast("BudgetedEvasion", replace(cast("Any", evasion), eps=eps))

@@ -1,0 +1,181 @@
+"""What an evasion does to all images of a set, batch by batch, and as the pictures that a file would hold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mantrap.core import AWAY, Classifier, Cost, Evasion, Goal, ImageSet, Memo, Progress, Rng, spec_of
+from mantrap.core.shapes import Images, Labels
+from mantrap.evade import perturb
+from mantrap.evade.noise import noisy
+from mantrap.ops.eight_bits import as_saved, beyond
+from mantrap.ops.projections import norms
+from mantrap.ops.scores import finite_logits, fitting_batch
+from mantrap.records.evading import AimedAt
+from mantrap.workflow.evading import is_budgeted
+
+SHOWN = 4
+"""Images of which examples are kept, the first ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Victims:
+    """Images that a model gets right, and where each is to be led.
+
+    Args:
+        model: The classifier.
+        images: Those images, with their labels.
+        numbers: Their places in the set that they are from.
+        targets: For each the class to lead it to, [n]; ``None`` for any other.
+    """
+
+    model: Classifier
+    images: ImageSet
+    numbers: tuple[int, ...]
+    targets: Labels | None
+
+    @property
+    def labels(self) -> Labels:
+        """Their classes, [n]."""
+        assert self.images.labels is not None
+        return self.images.labels
+
+    def goal(self, places: slice) -> Goal:
+        """Where some of them are to be led."""
+        return AWAY if self.targets is None else Goal(self.targets[places])
+
+
+def victims(model: Classifier, images: ImageSet, right: Bool[Tensor, " n"], aim: AimedAt, rng: Rng) -> Victims:
+    """The images that a model gets right, each with a class drawn for it if it is to be led to one."""
+    numbers = right.nonzero().flatten().tolist()
+    chosen = images.subset(numbers)
+    assert chosen.labels is not None
+    targets = None
+    if aim is AimedAt.RANDOM:
+        further = torch.randint(1, model.num_classes, (len(numbers),), generator=rng.torch())
+        targets = (chosen.labels + further) % model.num_classes
+    return Victims(model, chosen, tuple(numbers), targets)
+
+
+@dataclass(frozen=True, eq=False)
+class Astray:
+    """What one evasion came to, image by image.
+
+    Args:
+        right: Whether the model still gets the saved picture right, [n].
+        reached: Whether the saved picture is where it was to be led, [n].
+        right_in_floats: Whether the model gets it right before it is rounded, [n].
+        reached_in_floats: Whether it was led there before it was rounded, [n].
+        right_with_noise: Whether the model gets it right with noise of the same size, [n].
+        sure: The model's confidence in what it says of the saved picture, [n].
+        size: Norm of the change before rounding, [n].
+        saved_size: Norm of the change of the saved picture, [n].
+        distortion: Its root mean square over the values of an image, [n].
+        outside: How many saved pictures exceed the budget, [1].
+        shown: The first saved pictures, [s, c, h, w].
+    """
+
+    right: Bool[Tensor, " n"]
+    reached: Bool[Tensor, " n"]
+    right_in_floats: Bool[Tensor, " n"]
+    reached_in_floats: Bool[Tensor, " n"]
+    right_with_noise: Bool[Tensor, " n"]
+    sure: Float[Tensor, " n"]
+    size: Float[Tensor, " n"]
+    saved_size: Float[Tensor, " n"]
+    distortion: Float[Tensor, " n"]
+    outside: Tensor
+    shown: Images
+    cost: Tensor
+    """Images forward, and with a gradient, [2]."""
+
+    def misled(self, eps: float | None = None) -> Bool[Tensor, " n"]:
+        """Where the model gets the saved picture wrong, if only with a change of at most ``eps``, [n]."""
+        return ~self.right if eps is None else ~self.right & (self.saved_size <= eps)
+
+    @property
+    def spent(self) -> Cost:
+        """What it cost."""
+        forward, backward = self.cost.tolist()
+        return Cost(forward=int(forward), backward=int(backward))
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """An evasion with one budget, and what came of it."""
+
+    evasion: Evasion
+    eps: float
+    astray: Astray
+
+
+def lead_astray(
+    evasion: Evasion, among: Victims, *, rng: Rng, progress: Progress, memo: Memo, batch_size: int | None = None
+) -> Astray:
+    """Mislead a model on every image, and see what is left of that when pictures are saved.
+
+    Args:
+        evasion: Who misleads it.
+        among: Whom, and where to.
+        rng: Source of randomness; every batch has a stream of its own.
+        progress: Observer of the work.
+        memo: Keeps finished batches.
+        batch_size: Images at a time; as many as fit where ``None``.
+    """
+    size = batch_size or fitting_batch(among.images)
+    starts = range(0, len(among.images), size)
+    name = str(spec_of(evasion))
+    parts = []
+    with progress.stage(name, len(among.images)) as stage:
+        for number, start in enumerate(starts):
+            places = slice(start, min(start + size, len(among.images)))
+            found = memo.load(f"{name} {number}")
+            if found is None:
+                found = _batch(evasion, among, places, rng.child("batch", number=number))
+                memo.save(f"{name} {number}", found)
+            parts.append(found)
+            stage.advance(places.stop - places.start)
+    return _joined(parts)
+
+
+def _batch(evasion: Evasion, among: Victims, places: slice, rng: Rng) -> dict[str, Tensor]:
+    """The same of some images, as tensors that can be kept."""
+    model, goal, labels = among.model, among.goal(places), among.labels[places]
+    originals = among.images.images(list(range(places.start, places.stop)))
+    made = perturb(evasion, model, originals, labels, goal=goal, rng=rng)
+    eps = evasion.eps if is_budgeted(evasion) else None
+    saved = as_saved(made.images, originals, eps=eps, norm=evasion.norm)
+    change = made.images - originals
+    sizes = norms(change, evasion.norm)
+    noise = noisy(originals, sizes if eps is None else eps, evasion.norm, rng.child("noise"))
+    with model.frozen(), torch.no_grad():
+        as_floats, as_picture, with_noise = (_answers(model, images) for images in (made.images, saved, noise))
+    sure, said = as_picture.softmax(1).max(1)
+    return {
+        "right": said == labels,
+        "reached": goal.reached(as_picture, labels),
+        "right_in_floats": as_floats.argmax(1) == labels,
+        "reached_in_floats": goal.reached(as_floats, labels),
+        "right_with_noise": with_noise.argmax(1) == labels,
+        "sure": sure,
+        "size": sizes,
+        "saved_size": norms(saved - originals, evasion.norm),
+        "distortion": change.flatten(1).square().mean(1).sqrt(),
+        "outside": torch.tensor([0 if eps is None else beyond(saved, originals, eps, evasion.norm)]),
+        "shown": saved[: max(0, SHOWN - places.start)].clone(),
+        "cost": torch.tensor([made.cost.forward + 3 * len(labels), made.cost.backward]),
+    }
+
+
+def _answers(model: Classifier, images: Images) -> Tensor:
+    return finite_logits(model, images.to(model.device)).cpu()
+
+
+def _joined(parts: Sequence[dict[str, Tensor]]) -> Astray:
+    """All batches as one."""
+    summed = {name: torch.stack([part[name] for part in parts]).sum(0) for name in ("outside", "cost")}
+    listed = {name: torch.cat([part[name] for part in parts]) for name in parts[0] if name not in summed}
+    return Astray(**listed, **summed)
