@@ -198,13 +198,13 @@ class Reversal(ArmSettings, ABC):
 
 
 def _told(searched: Searched) -> tuple[str, ...]:
-    """What the reader must know of labels that were given up."""
-    if searched.drawn is None:
+    """What the reader must know of labels that were given up, where any were."""
+    if searched.drawn is None or not searched.given_up:
         return ()
     ended, early = len(searched.norms), searched.given_up.values()
-    when = f", after {min(early)} to {max(early)} steps" if early else ""
     said = (
-        f"{len(early):,} of {ended + len(early):,} labels were given up early{when}, for others looked likelier. "
-        f"Labels are compared with {len(searched.drawn):,} that were drawn at random and searched to the end."
+        f"{len(early):,} of {ended + len(early):,} labels were given up early, after {min(early)} to {max(early)} "
+        f"steps, for others looked likelier. Labels are compared with {len(searched.drawn):,} that were drawn at "
+        "random and searched to the end."
     )
     return (said,)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mantrap.records import CleanseRecord, Outcome, Rate, TriggerRecord
-from mantrap.report.page import stages_of, style_hash, template
+from mantrap.report.page import Opening, render_page, stages_of
 from mantrap.report.plot import Plot, Series, draw_plot
 from mantrap.report.words import VerdictWords, interval, name_of, percent, scrub
 
@@ -65,14 +65,14 @@ def render_cleanse_html(record: CleanseRecord) -> str:
     Returns:
         HTML, the same for the same record.
     """
-    return template("cleanse.html").render(
-        record=record,
+    opening = Opening(
         words=OUTCOME_WORDS[record.outcome],
-        outcome="no-evidence" if record.outcome is Outcome.REPAIRED else "suspicious",
-        rows=rows_of(record),
-        pruning=_pruning(record),
-        stages=stages_of(record),
-        style_hash=style_hash(),
+        colour="no-evidence" if record.outcome is Outcome.REPAIRED else "suspicious",
+        about=record.fixed,
+        headline=record.headline,
+    )
+    return render_page(
+        "cleanse.html", record, opening, rows=rows_of(record), pruning=_pruning(record), stages=stages_of(record)
     )
 
 

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from mantrap.records import ChangeRecord, ComparedRecord
 from mantrap.report.grid_columns import points
-from mantrap.report.page import LONG_TABLE, style_hash, template
+from mantrap.report.page import Opening, render_page
 from mantrap.report.words import VerdictWords, clip, scrub
 
 _SHOWN = 60
@@ -47,15 +47,13 @@ def render_compared_html(record: ComparedRecord) -> str:
     Returns:
         HTML, the same for the same record.
     """
-    return template("compared.html").render(
-        record=record,
+    opening = Opening(
         words=_words(record),
+        colour="no-evidence" if record.findings_same else "inconclusive",
         about=f"{record.first} and {record.second}",
-        subjects=subjects_of(record),
-        apart=apart,
-        long_table=LONG_TABLE,
-        style_hash=style_hash(),
+        headline=record.headline,
     )
+    return render_page("compared.html", record, opening, subjects=subjects_of(record), apart=apart)
 
 
 def render_compared_text(record: ComparedRecord) -> str:

@@ -8,7 +8,7 @@ from mantrap.records import CellState, DefenceKind, GridArea, GridCell, GridMode
 from mantrap.records.grid import CLEAN
 from mantrap.records.grid_figures import most
 from mantrap.report.grid_columns import COLUMNS, EMPTY, NOTHING, Entry, Seen, brief
-from mantrap.report.page import style_hash, template
+from mantrap.report.page import Opening, render_page
 from mantrap.report.words import VerdictWords, interval, percent, scrub
 
 _WORDS = VerdictWords("Benchmark", "")
@@ -84,14 +84,8 @@ def render_grid_html(record: GridRecord) -> str:
     Returns:
         HTML, the same for the same record.
     """
-    return template("grid.html").render(
-        record=record,
-        words=_WORDS,
-        about=counted(record),
-        tasks=list(tasks_of(record)),
-        failures=failures(record),
-        style_hash=style_hash(),
-    )
+    opening = Opening(words=_WORDS, colour="measured", about=counted(record), headline=counted(record))
+    return render_page("grid.html", record, opening, tasks=list(tasks_of(record)), failures=failures(record))
 
 
 def render_grid_text(record: GridRecord) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mantrap.records import FilterRecord, GuardedTriggerRecord, GuardOutcome, GuardRecord
-from mantrap.report.page import stages_of, style_hash, template
+from mantrap.report.page import Opening, render_page, stages_of
 from mantrap.report.plot import Plot, Series, draw_shares
 from mantrap.report.words import VerdictWords, interval, name_of, number, percent, scrub
 
@@ -48,15 +48,14 @@ def render_guard_html(record: GuardRecord) -> str:
         HTML, the same for the same record.
     """
     colours = {GuardOutcome.GUARDS: "no-evidence", GuardOutcome.FALLS_SHORT: "suspicious"}
-    return template("guard.html").render(
-        record=record,
+    opening = Opening(
         words=GUARD_WORDS[record.outcome],
-        outcome=colours.get(record.outcome, "inconclusive"),
-        tried=[_tried(trigger, record) for trigger in record.triggers],
-        stages=stages_of(record),
-        style_hash=style_hash(),
-        most_rows=_SHOWN,
+        colour=colours.get(record.outcome, "inconclusive"),
+        about=record.file,
+        headline=record.headline,
     )
+    tried = [_tried(trigger, record) for trigger in record.triggers]
+    return render_page("guard.html", record, opening, tried=tried, stages=stages_of(record), most_rows=_SHOWN)
 
 
 def _tried(trigger: GuardedTriggerRecord, record: GuardRecord) -> Tried:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mantrap.records import Likeness, MeasureRecord
-from mantrap.report.page import style_hash, template
+from mantrap.report.page import Opening, render_page
 from mantrap.report.plot import Plot, Series, draw_plot
 from mantrap.report.words import VerdictWords, name_of, number, percent, scrub
 
@@ -28,13 +28,9 @@ def render_measure_html(record: MeasureRecord) -> str:
     Returns:
         HTML, the same for the same record.
     """
-    return template("measure.html").render(
-        record=record,
-        words=_WORDS,
-        headline=_headline(record),
-        pairs=[Pair(one, looks(one), _plot(one)) for one in record.likenesses],
-        style_hash=style_hash(),
-    )
+    opening = Opening(words=_WORDS, colour="measured", about=record.model, headline=_headline(record))
+    pairs = [Pair(one, looks(one), _plot(one)) for one in record.likenesses]
+    return render_page("measure.html", record, opening, pairs=pairs)
 
 
 def _headline(record: MeasureRecord) -> str:

@@ -15,7 +15,9 @@ from mantrap.records import (
     GuardRecord,
     LabelRecord,
     NormStatistics,
+    Record,
     ScreenRecord,
+    Verdict,
 )
 from mantrap.records.traits import TRAITS
 from mantrap.report.chart import Chart, draw_norms
@@ -23,6 +25,7 @@ from mantrap.report.rows import TraitRow, findings, trait_rows, traits_of
 from mantrap.report.words import (
     PROVISIONAL,
     VERDICT_WORDS,
+    VerdictWords,
     chance,
     confidence,
     interval,
@@ -69,6 +72,38 @@ class Stage:
     wall_seconds: float | None
 
 
+@dataclass(frozen=True)
+class Opening:
+    """With what a page begins.
+
+    ``about`` is what its title names beside the verdict, ``colour`` the class of its header in ``report.css``.
+    """
+
+    words: VerdictWords
+    colour: str
+    about: str
+    headline: str
+
+
+def colour_of(verdict: Verdict) -> str:
+    """The colour of a verdict, as a class in the style sheets."""
+    return verdict.value.lower().replace("_", "-")
+
+
+def render_page(name: str, record: Record, opening: Opening, **shown: Any) -> str:
+    """A whole page, which loads nothing and runs no script.
+
+    Args:
+        name: Template, which goes on from ``page.html``.
+        record: What it is about.
+        opening: With what it begins.
+        shown: What else the template asks for.
+    """
+    return template(name).render(
+        **vars(opening), record=record, style_hash=style_hash(), long_table=LONG_TABLE, **shown
+    )
+
+
 def style_hash() -> str:
     """The digest of a page's style sheet, for the Content-Security-Policy."""
     style = template("report.css").render()
@@ -87,9 +122,13 @@ def render_html(record: AuditRecord) -> str:
     Returns:
         HTML, the same for the same record.
     """
-    return template("report.html").render(
-        **_context(record), style_hash=style_hash(), stages=stages_of(record), long_table=LONG_TABLE
+    opening = Opening(
+        words=VERDICT_WORDS[record.verdict],
+        colour=colour_of(record.verdict),
+        about=record.model.file_name,
+        headline=record.headline,
     )
+    return render_page("report.html", record, opening, **_findings(record), stages=stages_of(record))
 
 
 def render_fragment(record: AuditRecord) -> str:
@@ -104,15 +143,13 @@ def render_fragment(record: AuditRecord) -> str:
     Returns:
         One ``<div>`` with its style sheet inside.
     """
-    return template("fragment.html").render(**_context(record))
+    words, colour = VERDICT_WORDS[record.verdict], colour_of(record.verdict)
+    return template("fragment.html").render(record=record, words=words, colour=colour, **_findings(record))
 
 
-def _context(record: AuditRecord) -> dict[str, Any]:
+def _findings(record: AuditRecord) -> dict[str, Any]:
     return {
-        "record": record,
         "suspected": {s.label for s in record.suspects},
-        "verdict": record.verdict.value.lower().replace("_", "-"),
-        "words": VERDICT_WORDS[record.verdict],
         "findings": findings(record),
         "provisional": PROVISIONAL if record.provisional else None,
         "panels": _panels(record),

@@ -1,7 +1,7 @@
 """The record of a screening as a page and as text."""
 
 from mantrap.records import ScreenedLabelRecord, ScreenRecord, Verdict
-from mantrap.report.page import LONG_TABLE, stages_of, style_hash, template
+from mantrap.report.page import LONG_TABLE, Opening, colour_of, render_page, stages_of
 from mantrap.report.words import VerdictWords, name_of, number, percent, scrub
 
 SCREEN_WORDS: dict[Verdict, VerdictWords] = {
@@ -35,15 +35,13 @@ def render_screen_html(record: ScreenRecord) -> str:
     Returns:
         HTML, the same for the same record.
     """
-    return template("screen.html").render(
-        record=record,
+    opening = Opening(
         words=SCREEN_WORDS[record.verdict],
-        verdict=record.verdict.value.lower().replace("_", "-"),
-        labels=suspected_first(record),
-        long_table=LONG_TABLE,
-        stages=stages_of(record),
-        style_hash=style_hash(),
+        colour=colour_of(record.verdict),
+        about=record.data.name,
+        headline=record.headline,
     )
+    return render_page("screen.html", record, opening, labels=suspected_first(record), stages=stages_of(record))
 
 
 def render_screen_text(record: ScreenRecord) -> str:

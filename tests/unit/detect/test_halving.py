@@ -296,6 +296,14 @@ def test_what_time_did_not_suffice_for_is_missing_and_not_given_up(settings):
     assert {*found.population} <= {f.label for f in found.labels}
 
 
+@either
+def test_where_time_is_over_before_any_was_given_up_nothing_is_said_of_that(settings):
+    found = scan(settings, progress=StopsAfter(0.0))
+
+    assert (found.missed, found.population) == (26, ())
+    assert found.notes == ()
+
+
 @pytest.mark.parametrize("bad", [{"many": 15}, {"sample": 15}])
 @pytest.mark.parametrize("kind", [NeuralCleanse, UniversalPerturbation])
 def test_too_few_to_compare_with_are_refused(kind, bad):
