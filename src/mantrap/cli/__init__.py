@@ -51,6 +51,7 @@ _VERBS = {
     "guard": ("mantrap.cli.guard:guard", "Fit a guard to a model that was audited, and measure what it keeps out."),
     "filter": ("mantrap.cli.filter:filter_images", "Say which of some images a guard flags."),
     "screen": ("mantrap.cli.screen:screen", "Look for poison in a training set, and say which images to keep."),
+    "evade": ("mantrap.cli.evade:evade", "Say what a model still gets right when its images are changed on purpose."),
     "benchmark": (
         "mantrap.cli.benchmark:benchmark",
         "Try every attack against every defence on every task with every seed.",

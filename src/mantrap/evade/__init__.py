@@ -1,5 +1,7 @@
 """Adversarial examples: images that look as they did, and that a model takes for something else."""
 
+from typing import Final
+
 from mantrap.core import Evasion, Registry
 from mantrap.evade.bim import Bim
 from mantrap.evade.fgsm import Fgsm
@@ -9,4 +11,7 @@ from mantrap.evade.rfgsm import RandomFgsm
 
 EVASIONS: Registry[Evasion] = Registry("evasion", [Fgsm, RandomFgsm, Bim, Pgd])
 
-__all__ = ["EVASIONS", "Bim", "Fgsm", "Pgd", "RandomFgsm", "perturb"]
+DEFAULT_EVASIONS: Final = (Fgsm.name, Pgd.name)
+"""Those that mislead a model where none is named."""
+
+__all__ = ["DEFAULT_EVASIONS", "EVASIONS", "Bim", "Fgsm", "Pgd", "RandomFgsm", "perturb"]

@@ -24,6 +24,7 @@ from mantrap.records.compared import ChangeRecord, ComparedRecord, SameRecord
 from mantrap.records.comparison import ComparisonRecord, ControlRecord, CopyRecord, StandingRecord, TraitRecord
 from mantrap.records.coverage import CoverageRecord, FamilyRecord
 from mantrap.records.curves import Area
+from mantrap.records.evading import AimedAt, CautionRecord, EvadeRecord
 from mantrap.records.grid import (
     CellState,
     DefenceKind,
@@ -75,9 +76,11 @@ from mantrap.records.zoo import ZooManifest, ZooModel, ZooPlan
 
 __all__ = [
     "SCHEMA_VERSION",
+    "AimedAt",
     "Area",
     "AttackMeasure",
     "AuditRecord",
+    "CautionRecord",
     "CellState",
     "ChangeRecord",
     "CheckRecord",
@@ -95,6 +98,7 @@ __all__ = [
     "DetectionRecord",
     "Difference",
     "EpochRecord",
+    "EvadeRecord",
     "Example",
     "FamilyRecord",
     "FilterRecord",

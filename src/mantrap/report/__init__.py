@@ -6,6 +6,7 @@ from mantrap.records import AuditRecord, CleanseRecord, GridRecord, GuardRecord,
 from mantrap.report.cleansed import render_cleanse_html, render_cleanse_text
 from mantrap.report.compared import render_compared_html, render_compared_text
 from mantrap.report.console import render_text
+from mantrap.report.evaded import render_evade_html, render_evade_text
 from mantrap.report.grid_table import render_grid_csv
 from mantrap.report.gridded import render_grid_html, render_grid_text
 from mantrap.report.guarded import render_filter_text, render_guard_html, render_guard_text
@@ -56,6 +57,8 @@ __all__ = [
     "render_cleanse_text",
     "render_compared_html",
     "render_compared_text",
+    "render_evade_html",
+    "render_evade_text",
     "render_filter_text",
     "render_fragment",
     "render_grid_csv",

@@ -12,6 +12,7 @@ from mantrap.records import (
     AuditRecord,
     CleanseRecord,
     DetectionRecord,
+    EvadeRecord,
     GuardRecord,
     LabelRecord,
     NormStatistics,
@@ -191,7 +192,7 @@ def _panel(detection: DetectionRecord, suspects: set[int]) -> Panel:
     )
 
 
-def stages_of(record: AuditRecord | CleanseRecord | GuardRecord | ScreenRecord) -> list[Stage]:
+def stages_of(record: AuditRecord | CleanseRecord | EvadeRecord | GuardRecord | ScreenRecord) -> list[Stage]:
     """What each stage took, in images and in seconds."""
     costs = {c.stage: c for c in record.cost}
     times = {t.stage: t for t in record.volatile.stages}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mantrap.records import Rate
-from mantrap.report.words import percent
+from mantrap.report.words import number, percent
 
 SIDE = 1000.0
 MOST_TICKS = 6
@@ -35,8 +35,16 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A number beside the drawing, and where, in per cent of its height from above."""
+
+    y: float
+    text: str
+
+
+@dataclass(frozen=True)
 class Curve:
-    """One line, ready for the template, in units of 1000; ``band`` is empty where it has none."""
+    """One line, ready for the template, in units of 1000; ``band`` is empty where it has none, as is a name."""
 
     name: str
     kind: str
@@ -57,6 +65,7 @@ class Plot:
     curves: tuple[Curve, ...]
     ticks: tuple[Tick, ...]
     dot: tuple[float, float] | None = None
+    marks: tuple[Mark, ...] = tuple(Mark(100.0 - level, f"{level} %") for level in (0, 50, 100))
 
 
 def draw_plot(title: str, below: str, series: Sequence[Series], *, logarithmic: bool = False) -> Plot:
@@ -108,6 +117,48 @@ def draw_shares(title: str, below: str, series: Series, dot: tuple[float, float]
         curves=(_curve(series, lambda x: x),),
         ticks=tuple(Tick(100 * x, percent(x), _anchor(x)) for x in _QUARTERS),
         dot=(100 * across, 100 * (1 - up)),
+    )
+
+
+@dataclass(frozen=True)
+class Values:
+    """One line of any numbers: a name, empty for one that is told apart from no other, and what it is drawn as."""
+
+    name: str
+    kind: str
+    points: tuple[tuple[float, float], ...]
+
+
+def draw_values(title: str, below: str, lines: Sequence[Values], description: str) -> Plot:
+    """Lay out lines of any numbers over an axis of numbers.
+
+    Args:
+        title: What is shown.
+        below: What the numbers on the axis are.
+        lines: The lines; those of one axis, in rising order.
+        description: What they say, for those who cannot see them.
+    """
+    numbers = sorted({x for line in lines for x, _ in line.points})
+    heights = [y for line in lines for _, y in line.points]
+    left, right, low, high = numbers[0], numbers[-1], min(heights), max(heights)
+
+    def place(x: float) -> float:
+        return (x - left) / (right - left) if right > left else 0.5
+
+    def height(y: float) -> float:
+        return (high - y) / (high - low) if high > low else 0.5
+
+    def path(line: Values) -> str:
+        return " ".join(f"{SIDE * place(x):.1f},{SIDE * height(y):.1f}" for x, y in line.points)
+
+    middle = (low + high) / 2
+    return Plot(
+        title=title,
+        description=description,
+        below=below,
+        curves=tuple(Curve(line.name, line.kind, path(line), "") for line in lines),
+        ticks=tuple(Tick(100 * x, f"{left + x * (right - left):.3g}", _anchor(x)) for x in _QUARTERS),
+        marks=tuple(Mark(100 * height(y), number(y)) for y in dict.fromkeys((low, middle, high))),
     )
 
 

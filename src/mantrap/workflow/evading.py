@@ -5,8 +5,8 @@ from typing import Any, TypeGuard, cast
 
 from mantrap.core import BudgetedEvasion, Classifier, Evasion, ImageSet, spec_of
 from mantrap.errors import UsageError
+from mantrap.records import AimedAt
 from mantrap.records.base import SCHEMA_VERSION
-from mantrap.records.evading import AimedAt
 from mantrap.training import check_fits
 from mantrap.workflow.plan import Source
 from mantrap.workflow.versions import versions

@@ -14,7 +14,7 @@ from mantrap.evade.noise import noisy
 from mantrap.ops.eight_bits import as_saved, beyond
 from mantrap.ops.projections import norms
 from mantrap.ops.scores import finite_logits, fitting_batch
-from mantrap.records.evading import AimedAt
+from mantrap.records import AimedAt
 from mantrap.workflow.evading import is_budgeted
 
 SHOWN = 4

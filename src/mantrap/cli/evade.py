@@ -1,0 +1,94 @@
+"""``mantrap evade``."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cyclopts import Parameter
+
+from mantrap.cli.options import Declared, Images, Running, command_line, numbers
+from mantrap.cli.progress import watching
+from mantrap.records.files import write_atomically
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Misleading:
+    """Who misleads the model, how far, and where the answer goes."""
+
+    attack: tuple[str, ...] = ()
+    """Spec of an evasion (see `mantrap list evasions`); may be given several times. Some of each kind where none is."""
+    eps: tuple[str, ...] = ()
+    """Budgets with commas between, such as 0.1,0.2; parts of each evasion's own where not given."""
+    aim: Literal["away", "random"] = "away"
+    """away: to any other class. random: each image to a class that is drawn for it."""
+    arch: str | None = None
+    """Architecture where the file has no card: a spec of ours, or FILE.py:NAME of a file that you trust."""
+    out: Path | None = None
+    """Folder for the record and a report, from which a run that was stopped goes on; none is written without."""
+    fresh: bool = False
+    """Start over where the work of another run lies."""
+    json: bool = False
+    """Print the record on stdout, and nothing else."""
+
+
+_FINDING = 1
+_DECLARED, _RUNNING, _MISLEADING = Declared(), Running(), Misleading()
+
+
+def evade(
+    model: Path,
+    /,
+    *,
+    data: Images,
+    misleading: Misleading = _MISLEADING,
+    declared: Declared = _DECLARED,
+    running: Running = _RUNNING,
+) -> int:
+    """Say how fragile a model is: what it still gets right when its images are changed on purpose.
+
+    Parameters
+    ----------
+    model: Path
+        File of weights, safetensors or a state dict of torch.save.
+    """
+    from mantrap.evade import DEFAULT_EVASIONS, EVASIONS  # noqa: PLC0415 - torch
+    from mantrap.models import open_model  # noqa: PLC0415 - torch
+    from mantrap.records import AimedAt  # noqa: PLC0415 - start-up
+    from mantrap.report import render_evade_html, render_evade_text  # noqa: PLC0415 - start-up
+    from mantrap.workflow import evade as evading  # noqa: PLC0415 - torch
+    from mantrap.workflow.evading import Evading  # noqa: PLC0415 - torch
+    from mantrap.workflow.plan import Source  # noqa: PLC0415 - torch
+
+    running.apply()
+    evasions = tuple(map(EVASIONS.create, dict.fromkeys(misleading.attack or DEFAULT_EVASIONS)))
+    images = data.load(split="test", seed=running.seed)
+    opened = open_model(
+        model,
+        arch=misleading.arch,
+        images_shape=images.shape,
+        declared=declared.preprocessing(),
+        device=running.device,
+    )
+    told = {name: getattr(misleading, name) for name in ("attack", "eps", "aim", "arch", "out")}
+    told |= {"seed": running.seed, "device": running.device, "threads": running.threads}
+    work = Evading(
+        model=opened,
+        source=Source.of(model),
+        images=images,
+        evasions=evasions,
+        budgets=numbers("--eps", misleading.eps) or (),
+        aim=AimedAt(misleading.aim),
+        seed=running.seed,
+        command=command_line("evade", str(model), data, declared, **told),
+    )
+    out = misleading.out
+    record = evading.evade(work, out, fresh=misleading.fresh, progress=watching(quiet=running.quiet))
+    text = f"{render_evade_text(record)}\n"
+    if out is not None:
+        page = out / evading.REPORT_FILE
+        write_atomically(page, render_evade_html(record).encode())
+        text += f"\nReport: {page}\n"
+    sys.stdout.write(record.to_json() if misleading.json else text)
+    return _FINDING if any(caution.raised for caution in record.cautions) else 0
