@@ -14,6 +14,11 @@ _SLACK = 1e-4
 """Grey levels by which a change in floating point may miss a whole one."""
 
 
+def whole_levels(images: Images) -> Images:
+    """The images as 8-bit pictures hold them, [n, c, h, w] in [0, 1]."""
+    return (images * LEVELS).round() / LEVELS
+
+
 def as_saved(perturbed: Images, originals: Images, *, eps: float | None = None, norm: AnyNorm = "linf") -> Images:
     """What is left of adversarial examples when they are written as 8-bit pictures.
 
@@ -48,4 +53,4 @@ def beyond(saved: Images, originals: Images, eps: float, norm: AnyNorm) -> int:
 
 
 def _pictures(originals: Images, levels: Images) -> Images:
-    return ((originals * LEVELS).round() + levels).clamp(0, LEVELS) / LEVELS
+    return whole_levels((originals + levels / LEVELS).clamp(0, 1))

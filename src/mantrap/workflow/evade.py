@@ -10,8 +10,9 @@ import torch
 
 from mantrap.core import FORGETFUL, SILENT, Cost, Evasion, Memo, Progress, Rng, spec_of
 from mantrap.errors import ModelError, UsageError
+from mantrap.ops.eight_bits import whole_levels
 from mantrap.ops.intervals import wilson
-from mantrap.ops.scores import predictions
+from mantrap.ops.scores import predictions_under
 from mantrap.records import Reproduction, Volatile
 from mantrap.records.evading import EvadedImagesRecord, EvadeRecord, StandingAccuracyRecord
 from mantrap.workflow import assembly
@@ -78,7 +79,7 @@ class _Led:
         self.rng = Rng(work.seed).child("evade")
         assert self.images.labels is not None
         with self.watch.stage("clean images"):
-            right = predictions(self.model, self.images) == self.images.labels
+            right = predictions_under(self.model, self.images, whole_levels) == self.images.labels
         self.ledger.add("clean images", Cost(forward=len(self.images)))
         self.accuracy = wilson(int(right.sum()), len(right))
         if not self.accuracy.hits:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mantrap.core import Evasion, spec_of
-from mantrap.ops.eight_bits import LEVELS
+from mantrap.ops.eight_bits import LEVELS, whole_levels
 from mantrap.ops.intervals import wilson
 from mantrap.records.evading import (
     BudgetRecord,
@@ -128,7 +128,7 @@ def _quartiles(sizes: Tensor) -> tuple[float, float, float]:
 def _examples(astray: Astray, among: Victims) -> tuple[EvadedExample, ...]:
     """The first images, before and after."""
     model, shown = among.model, astray.shown
-    before = among.images.images(list(range(len(shown))))
+    before = whole_levels(among.images.images(list(range(len(shown)))))
     with model.frozen(), torch.no_grad():
         sources, outcomes = (model.logits(i.to(model.device)).softmax(1).cpu() for i in (before, shown))
     found = []

@@ -11,7 +11,7 @@ from mantrap.core import AWAY, Classifier, Cost, Evasion, Goal, ImageSet, Memo, 
 from mantrap.core.shapes import Images, Labels
 from mantrap.evade import perturb
 from mantrap.evade.noise import noisy
-from mantrap.ops.eight_bits import as_saved, beyond
+from mantrap.ops.eight_bits import as_saved, beyond, whole_levels
 from mantrap.ops.projections import norms
 from mantrap.ops.scores import finite_logits, fitting_batch
 from mantrap.records import AimedAt
@@ -88,7 +88,7 @@ class Astray:
     saved_size: Float[Tensor, " n"]
     distortion: Float[Tensor, " n"]
     outside: Tensor
-    shown: Images
+    shown: Float[Tensor, "s c h w"]
     cost: Tensor
     """Images forward, and with a gradient, [2]."""
 
@@ -144,7 +144,7 @@ def lead_astray(
 def _batch(evasion: Evasion, among: Victims, places: slice, rng: Rng) -> dict[str, Tensor]:
     """The same of some images, as tensors that can be kept."""
     model, goal, labels = among.model, among.goal(places), among.labels[places]
-    originals = among.images.images(list(range(places.start, places.stop)))
+    originals = whole_levels(among.images.images(list(range(places.start, places.stop))))
     made = perturb(evasion, model, originals, labels, goal=goal, rng=rng)
     eps = evasion.eps if is_budgeted(evasion) else None
     saved = as_saved(made.images, originals, eps=eps, norm=evasion.norm)

@@ -1,0 +1,236 @@
+"""How fragile a planted model is, which is known in closed form."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mantrap.core import SILENT, Classifier
+from mantrap.errors import DataError, OutputError, SpecError, UsageError
+from mantrap.evade import Bim, Fgsm, Pgd
+from mantrap.records import AimedAt, EvadeRecord
+from mantrap.workflow.evade import evade
+from tests.cleansing import stable
+from tests.evading import TWO, behind, farthest, work
+from tests.planted import SCALE
+from tests.scans import SMALL
+
+LEVELS = tuple(level / 255 for level in (40, 50, 54, 57, 70))
+
+
+@pytest.fixture(scope="module")
+def record():
+    return evade(work((Fgsm(), Pgd(steps=5, step=0.5)), budgets=LEVELS))
+
+
+def pixels(shown):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.png)))).astype(int)
+
+
+class TestBudgets:
+    def test_accuracy_is_the_share_of_images_that_lie_farther_away(self, record):
+        images = TWO.images(20, "evade")
+        wanted = [int((farthest(TWO, images) > eps).sum()) for eps in LEVELS]
+
+        assert wanted[0] == 40
+        assert wanted[-1] == 0
+        assert len(set(wanted)) > 3
+        for one in record.evasions:
+            assert [budget.eps for budget in one.budgets] == list(LEVELS)
+            assert [budget.accuracy.hits for budget in one.budgets] == wanted
+            assert [budget.in_floats.hits for budget in one.budgets] == wanted
+            assert [budget.reached.hits for budget in one.budgets] == [40 - hits for hits in wanted]
+        assert [one.accuracy.hits for one in record.standing] == wanted
+
+    def test_noise_of_the_same_size_does_nothing(self, record):
+        assert all(budget.noise.hits == 40 for budget in record.evasions[0].budgets)
+
+    def test_the_headline_names_the_worst(self, record):
+        assert record.headline == (
+            "Of 40 images the model gets 40 right; of those 0 are left when images may be changed by 0.27451 (linf)."
+        )
+
+    def test_confidence_is_that_of_mistakes(self, record):
+        first, *_, last = record.evasions[0].budgets
+
+        assert first.confidence is None
+        assert 0.5 < last.confidence < 1
+
+    def test_budgets_are_parts_of_the_evasions_own_where_none_are_given(self):
+        (one,) = evade(work((Fgsm(eps=0.2),), each=2)).evasions
+
+        assert [budget.eps for budget in one.budgets] == pytest.approx([0.025, 0.05, 0.1, 0.15, 0.2])
+        assert one.largest == 0.2
+
+    def test_several_evasions_of_one_budget_count_together(self):
+        # One leads nowhere, for it takes a single step of a hundredth.
+        lazy = Bim(steps=1, step=0.01)
+        record = evade(work((lazy, Fgsm()), budgets=(0.2,)))
+        lone = evade(work((Fgsm(),), budgets=(0.2,)))
+
+        assert record.evasions[0].budgets[0].accuracy.hits == 40
+        assert record.standing[0].accuracy == lone.standing[0].accuracy
+        assert record.standing[0].accuracy.hits < 40
+        assert (record.standing[0].evasions, lone.standing[0].evasions) == (2, 1)
+
+
+class TestPictures:
+    def test_they_are_what_a_file_holds_and_keep_to_the_budget(self, record):
+        for one in record.evasions:
+            assert all(budget.beyond == 0 for budget in one.budgets)
+            assert len(one.examples) == 4
+            for example in one.examples:
+                change = pixels(example.after) - pixels(example.before)
+                assert np.abs(change).max() == 70
+                assert example.size == pytest.approx(70 / 255)
+
+    def test_the_change_is_magnified_until_it_can_be_seen(self, record):
+        example = record.evasions[0].examples[0]
+        shown = pixels(example.change)
+
+        assert example.times == pytest.approx(0.5 * 255 / 70)
+        assert {shown.min(), shown.max()} == {0, 255}
+
+    def test_answers_stand_beside_them(self, record):
+        example = record.evasions[0].examples[0]
+
+        assert example.source.class_name == example.true_class == "0"
+        assert example.outcome.class_name == "1"
+
+
+class TestWrongAnswers:
+    def test_images_that_the_model_gets_wrong_are_wrong_throughout_and_left_alone(self):
+        images = TWO.images(20, "evade")
+        labels = images.labels.clone()
+        labels[:10] = 1 - labels[:10]
+        record = evade(work(images=images.with_labels(labels), budgets=(0.01,)))
+
+        assert record.accuracy.hits == record.data.right == 30
+        assert record.evasions[0].budgets[0].accuracy.hits == 30
+        assert record.evasions[0].budgets[0].accuracy.total == 40
+        assert record.evasions[0].budgets[0].reached.total == 30
+        assert [example.number for example in record.evasions[0].examples] == [10, 11, 12, 13]
+        assert {cost.stage: cost.backward for cost in record.cost}["fgsm"] == 30
+
+    def test_where_it_gets_none_right_that_is_one_clear_error(self):
+        images = TWO.images(5, "evade")
+        with pytest.raises(UsageError, match="expected a model that gets an image of .* right, got none"):
+            evade(work(images=images.with_labels(1 - images.labels)))
+
+
+class TestAim:
+    def test_images_are_led_to_a_class_that_is_drawn_for_each(self):
+        record = evade(work((Bim(eps=0.45),), planted=SMALL, aim=AimedAt.RANDOM, budgets=(0.45,)))
+        (one,) = record.evasions
+
+        assert record.aim is AimedAt.RANDOM
+        assert one.budgets[0].reached.value == 1
+        assert len({example.outcome.label for example in one.examples}) > 1
+
+    def test_away_leads_to_the_nearest(self):
+        away = evade(work((Bim(eps=0.45),), planted=SMALL, budgets=(0.2,)))
+        drawn = evade(work((Bim(eps=0.45),), planted=SMALL, aim=AimedAt.RANDOM, budgets=(0.2,)))
+
+        assert away.evasions[0].budgets[0].reached.hits > drawn.evasions[0].budgets[0].reached.hits
+
+
+class TestAround:
+    def test_a_linear_model_moves_as_its_gradient_foretells(self, record):
+        linear = record.linear
+        apart = (TWO.templates[0] - TWO.templates[1]).abs().sum() * SCALE / (64 * TWO.amplitude)
+
+        assert linear.values == 64
+        assert linear.slope == pytest.approx(float(apart) / 64, rel=1e-5)
+        assert len(linear.steps) == 7
+        for step in linear.steps:
+            assert step.foretold == pytest.approx(step.eps * float(apart), rel=1e-4)
+            assert step.happened == pytest.approx(step.foretold, rel=1e-3)
+
+    def test_its_logits_are_straight_lines(self, record):
+        for sweep in record.sweeps:
+            assert sweep.eps[0] == -sweep.eps[-1] == -0.5
+            own, other = (sweep.logits[name] for name in (sweep.true_class, str(1 - int(sweep.true_class))))
+            for line in (own, other):
+                assert np.diff(line) == pytest.approx([np.diff(line)[0]] * 40, rel=1e-3)
+            assert own[0] > own[-1]
+            assert own[20] > other[20]
+            assert own[-1] < other[-1]
+
+    def test_a_model_without_a_gradient_has_neither(self):
+        record = evade(work((Deaf(),), model=behind(torch.Tensor.detach)))
+
+        assert record.linear is None
+        assert record.sweeps == ()
+
+
+def killed(*_, **__):
+    raise KeyboardInterrupt
+
+
+class Deaf(Fgsm):
+    """An evasion that asks for no gradient and changes nothing."""
+
+    needs_gradients = False
+
+    def search(self, problem, *, rng, progress=SILENT):
+        del rng, progress
+        return problem.images
+
+
+class TestFolder:
+    def test_a_finished_run_is_not_done_again(self, tmp_path, monkeypatch):
+        first = evade(work(each=3), tmp_path)
+        monkeypatch.setattr(Classifier, "logits", None)
+
+        assert evade(work(each=3), tmp_path) == first
+        assert EvadeRecord.from_json((tmp_path / "evade.json").read_text()) == first
+
+    def test_a_killed_run_goes_on_and_comes_to_the_same(self, tmp_path, monkeypatch):
+        evasions, searched = (Fgsm(), Bim(steps=2)), []
+        whole = evade(work(evasions))
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Bim, "search", killed)
+            evade(work(evasions), tmp_path)
+        search = Fgsm.search
+        monkeypatch.setattr(Fgsm, "search", lambda self, problem, **_: searched.append(self) or search(self, problem))
+
+        assert stable(evade(work(evasions), tmp_path)) == stable(whole)
+        assert not searched
+
+    def test_the_folder_of_another_run_is_left_alone(self, tmp_path):
+        evade(work(each=3), tmp_path)
+        with pytest.raises(OutputError, match="the run of another budgets"):
+            evade(work(each=3, budgets=(0.1,)), tmp_path)
+
+    def test_the_same_seed_gives_the_same_record(self):
+        assert stable(evade(work((Pgd(steps=2),)))) == stable(evade(work((Pgd(steps=2),))))
+
+
+class TestBadInput:
+    def test_images_without_labels(self):
+        with pytest.raises(DataError, match="labels"):
+            work(images=TWO.images(3, "evade").unlabelled())
+
+    def test_images_of_another_shape(self):
+        with pytest.raises(DataError, match=r"expected images of shape \(1, 8, 8\)"):
+            work(images=SMALL.images(3, "evade"))
+
+    @pytest.mark.parametrize(("evasions", "got"), [((), "none"), ((Fgsm(), Fgsm(eps=0.25)), "fgsm, fgsm")])
+    def test_no_evasion_or_one_twice(self, evasions, got):
+        with pytest.raises(UsageError, match=f"one evasion or more, each once, got {got}"):
+            work(evasions)
+
+    def test_a_target_for_one_that_cannot_aim(self):
+        class Lame(Fgsm):
+            aims = False
+
+        with pytest.raises(UsageError, match="evasions that can lead to a given class, got fgsm"):
+            work((Lame(),), aim=AimedAt.RANDOM)
+
+    @pytest.mark.parametrize("eps", [0.0, -0.1, 1.5])
+    def test_a_budget_that_it_cannot_have(self, eps):
+        with pytest.raises(SpecError, match="eps"):
+            work(budgets=(eps,))
