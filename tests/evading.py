@@ -25,7 +25,7 @@ def work(evasions: tuple[Evasion, ...] = (Fgsm(),), *, planted: Planted = TWO, e
 
 
 def farthest(planted: Planted, images: ImageSet) -> torch.Tensor:
-    """How far each image of a planted model of two classes is, as a picture, from the other class, in the largest change, [n]."""
+    """How far each picture of a planted model of two classes is from the other class, in its largest change, [n]."""
     model = planted.model()
     with model.frozen(), torch.no_grad():
         logits = model.logits(whole_levels(images.images()))

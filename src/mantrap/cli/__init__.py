@@ -59,7 +59,7 @@ _VERBS = {
     "compare": ("mantrap.cli.compare:compare", "Say in what two audits or two grids differ."),
     "report": (
         "mantrap.cli.report:report",
-        "Render the record of a finished audit, repair, guard, screening or grid again.",
+        "Render a saved record once more, whichever verb wrote it.",
     ),
     "list": ("mantrap.cli.catalogue:show_list", "Name every detector, attack, trigger, architecture and so on."),
     "explain": ("mantrap.cli.catalogue:explain", "Describe one of them and its options."),

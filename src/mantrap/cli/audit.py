@@ -1,6 +1,5 @@
 """``mantrap audit``."""
 
-import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,8 +9,8 @@ from cyclopts import Parameter
 
 from mantrap.cli.options import Declared, Images, Output, Running, command_line
 from mantrap.cli.progress import watching
+from mantrap.cli.showing import show
 from mantrap.records import Verdict
-from mantrap.records.files import write_atomically
 
 EXIT = {Verdict.NO_EVIDENCE: 0, Verdict.SUSPICIOUS: 1, Verdict.INCONCLUSIVE: 3, Verdict.REFUSED: 4}
 
@@ -65,7 +64,6 @@ def audit(
     """
     from mantrap.core import spec_of  # noqa: PLC0415 - torch
     from mantrap.models import open_model  # noqa: PLC0415 - torch
-    from mantrap.report import render_html, render_text  # noqa: PLC0415 - start-up
     from mantrap.workflow import audit as auditing  # noqa: PLC0415 - torch
     from mantrap.workflow.budget import seconds_of  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Plan, Reference, Source, who_looks  # noqa: PLC0415 - torch
@@ -99,7 +97,5 @@ def audit(
     classifier, source = opened(model), Source.of(model, partial(opened, model))
     observer, out = watching(quiet=running.quiet), output.out
     record = auditing.audit(classifier, found, plan=plan, source=source, out=out, fresh=output.fresh, progress=observer)
-    page = output.out / auditing.REPORT_FILE
-    write_atomically(page, render_html(record).encode())
-    sys.stdout.write(record.to_json() if output.json else f"{render_text(record)}\nReport: {page}\n")
+    show(record, as_json=output.json, page=out / auditing.REPORT_FILE)
     return EXIT[record.verdict]

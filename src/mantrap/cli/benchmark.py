@@ -1,6 +1,5 @@
 """``mantrap benchmark``."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from cyclopts import Parameter
 
 from mantrap.cli.options import Running, command_line
 from mantrap.cli.progress import watching
+from mantrap.cli.showing import show
 from mantrap.records import CellState, GridRecord
 from mantrap.records.files import write_atomically
 
@@ -44,7 +44,7 @@ def benchmark(grid: Path, /, *, trying: Trying) -> int:
         The plan, a file of TOML.
     """
     from mantrap.engine import Here, Processes  # noqa: PLC0415 - torch
-    from mantrap.report import render_grid_csv, render_grid_html, render_grid_text  # noqa: PLC0415 - start-up
+    from mantrap.report import render  # noqa: PLC0415 - start-up
     from mantrap.workflow import benchmark as benchmarking  # noqa: PLC0415 - torch
     from mantrap.workflow.grid_plan import read_grid  # noqa: PLC0415 - torch
 
@@ -58,10 +58,8 @@ def benchmark(grid: Path, /, *, trying: Trying) -> int:
         command=command_line("benchmark", str(grid), out=out),
     )
     record = benchmarking.benchmark(work, out, fresh=trying.fresh, engine=engine, progress=watching(quiet=trying.quiet))
-    page = out / benchmarking.REPORT_FILE
-    write_atomically(out / benchmarking.TABLE_FILE, render_grid_csv(record).encode())
-    write_atomically(page, render_grid_html(record).encode())
-    sys.stdout.write(record.to_json() if trying.json else f"{render_grid_text(record)}\n\nReport: {page}\n")
+    write_atomically(out / benchmarking.TABLE_FILE, render(record, "csv").encode())
+    show(record, as_json=trying.json, page=out / benchmarking.REPORT_FILE)
     return _exit_code(record)
 
 

@@ -1,6 +1,5 @@
 """``mantrap cleanse``."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from cyclopts import Parameter
 from mantrap.cli.options import Declared, Images, Running
 from mantrap.cli.progress import watching
 from mantrap.cli.reopening import reopened
-from mantrap.records.files import write_atomically
+from mantrap.cli.showing import show
 
 
 @Parameter(name="*")
@@ -49,7 +48,6 @@ def cleanse(
         Folder of the audit, with its record and the triggers that it recovered.
     """
     from mantrap.repair import REPAIRS  # noqa: PLC0415 - torch
-    from mantrap.report import render_cleanse_html, render_cleanse_text  # noqa: PLC0415 - start-up
     from mantrap.workflow import cleanse as cleansing  # noqa: PLC0415 - torch
     from mantrap.workflow.cleansing import Cleansing  # noqa: PLC0415 - torch
 
@@ -59,7 +57,5 @@ def cleanse(
     subject, opened = reopened(run, images, declared, running, verb="cleanse", told=told)
     work = Cleansing(**vars(subject), repair=repair, reopened=opened, rounds=mending.rounds)
     record = cleansing.cleanse(work, mending.out, fresh=mending.fresh, progress=watching(quiet=running.quiet))
-    page = mending.out.with_suffix(cleansing.PAGE_SUFFIX)
-    write_atomically(page, render_cleanse_html(record).encode())
-    sys.stdout.write(record.to_json() if mending.json else f"{render_cleanse_text(record)}\nReport: {page}\n")
+    show(record, as_json=mending.json, page=mending.out.with_suffix(cleansing.PAGE_SUFFIX))
     return 0 if record.outcome == "REPAIRED" else 1

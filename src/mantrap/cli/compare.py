@@ -1,19 +1,14 @@
 """``mantrap compare``."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from mantrap.cli.finished import read_record
-from mantrap.cli.options import existing
+from mantrap.cli.showing import show
 from mantrap.errors import UsageError
-from mantrap.records import AuditRecord, ComparedRecord, GridRecord
-from mantrap.records.files import write_atomically
-
-_RECORDS = {"grid": "grid.json", "audit": "audit.json"}
+from mantrap.records import AuditRecord, ComparedRecord, GridRecord, Record
 
 
 def compare(
@@ -39,44 +34,22 @@ def compare(
     as_json: bool
         Print the record on stdout, and nothing else.
     """
-    from mantrap.report import render_compared_html, render_compared_text  # noqa: PLC0415 - start-up
-
-    record = _compared(_record_of(first), _record_of(second), (str(first), str(second)))
-    if page is not None:
-        write_atomically(page, render_compared_html(record).encode())
-    sys.stdout.write(record.to_json() if as_json else f"{render_compared_text(record)}\n")
+    runs = [read_record(run, AuditRecord, GridRecord) for run in (first, second)]
+    record = _compared(runs[0], runs[1], (str(first), str(second)))
+    show(record, as_json=as_json, page=page)
     return 0 if record.findings_same else 1
 
 
-def _compared(first: Path, second: Path, names: tuple[str, str]) -> ComparedRecord:
+def _compared(first: Record, second: Record, names: tuple[str, str]) -> ComparedRecord:
     from mantrap.workflow.compare_audits import compare_audits  # noqa: PLC0415 - start-up
     from mantrap.workflow.compare_grids import compare_grids  # noqa: PLC0415 - start-up
 
-    kinds = [_kind(path) for path in (first, second)]
-    if kinds[0] != kinds[1] or kinds[0] not in _RECORDS:
-        raise UsageError(
-            expected="two audits or two grids",
-            got=f"a record of the kind {kinds[0]} and one of the kind {kinds[1]}",
-            remedy="Give two of one kind.",
-        )
-    if kinds[0] == "grid":
-        return compare_grids(read_record(first, GridRecord), read_record(second, GridRecord), names)
-    return compare_audits(read_record(first, AuditRecord), read_record(second, AuditRecord), names)
-
-
-def _record_of(run: Path) -> Path:
-    """The record in a folder, or the file that was given.
-
-    Raises:
-        MissingDataError: There is none.
-    """
-    found = next((run / name for name in _RECORDS.values() if (run / name).is_file()), None)
-    return found or existing(run if not run.is_dir() else run / "audit.json", "the record of an audit or a grid")
-
-
-def _kind(path: Path) -> str:
-    """What kind of record a file says that it holds; what says nothing is read as an audit, and refused as such."""
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["kind"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return "audit"
+    if isinstance(first, AuditRecord) and isinstance(second, AuditRecord):
+        return compare_audits(first, second, names)
+    if isinstance(first, GridRecord) and isinstance(second, GridRecord):
+        return compare_grids(first, second, names)
+    raise UsageError(
+        expected="two audits or two grids",
+        got=f"a record of the kind {first.kind_name()} and one of the kind {second.kind_name()}",
+        remedy="Give two of one kind.",
+    )

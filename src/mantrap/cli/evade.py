@@ -1,6 +1,5 @@
 """``mantrap evade``."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,7 +8,7 @@ from cyclopts import Parameter
 
 from mantrap.cli.options import Declared, Images, Running, command_line, numbers
 from mantrap.cli.progress import watching
-from mantrap.records.files import write_atomically
+from mantrap.cli.showing import show
 
 
 @Parameter(name="*")
@@ -56,7 +55,6 @@ def evade(
     from mantrap.evade import DEFAULT_EVASIONS, EVASIONS  # noqa: PLC0415 - torch
     from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.records import AimedAt  # noqa: PLC0415 - start-up
-    from mantrap.report import render_evade_html, render_evade_text  # noqa: PLC0415 - start-up
     from mantrap.workflow import evade as evading  # noqa: PLC0415 - torch
     from mantrap.workflow.evading import Evading  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Source  # noqa: PLC0415 - torch
@@ -85,10 +83,5 @@ def evade(
     )
     out = misleading.out
     record = evading.evade(work, out, fresh=misleading.fresh, progress=watching(quiet=running.quiet))
-    text = f"{render_evade_text(record)}\n"
-    if out is not None:
-        page = out / evading.REPORT_FILE
-        write_atomically(page, render_evade_html(record).encode())
-        text += f"\nReport: {page}\n"
-    sys.stdout.write(record.to_json() if misleading.json else text)
+    show(record, as_json=misleading.json, page=None if out is None else out / evading.REPORT_FILE)
     return _FINDING if any(caution.raised for caution in record.cautions) else 0

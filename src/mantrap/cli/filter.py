@@ -1,10 +1,10 @@
 """``mantrap filter``."""
 
-import sys
 from pathlib import Path
 
 from mantrap.cli.options import Declared, Images, Running, existing
 from mantrap.cli.progress import watching
+from mantrap.cli.showing import show
 
 _DECLARED, _RUNNING = Declared(), Running()
 
@@ -35,7 +35,6 @@ def filter_images(
     """
     from mantrap.core import Spec  # noqa: PLC0415 - torch
     from mantrap.models import ARCHITECTURES, open_model  # noqa: PLC0415 - torch
-    from mantrap.report import render_filter_text  # noqa: PLC0415 - start-up
     from mantrap.workflow.filtering import filtered  # noqa: PLC0415 - torch
     from mantrap.workflow.kept_guards import read_guard_card  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Source  # noqa: PLC0415 - torch
@@ -52,5 +51,5 @@ def filter_images(
         device=running.device,
     )
     record = filtered(guard, classifier, found, source=Source.of(model), progress=watching(quiet=running.quiet))
-    sys.stdout.write(record.to_json() if json else f"{render_filter_text(record)}\n")
+    show(record, as_json=json)
     return 1 if record.flagged else 0

@@ -1,6 +1,5 @@
 """``mantrap guard``."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from cyclopts import Parameter
 from mantrap.cli.options import Declared, Images, Running
 from mantrap.cli.progress import watching
 from mantrap.cli.reopening import reopened
-from mantrap.records.files import write_atomically
+from mantrap.cli.showing import show
 
 
 @Parameter(name="*")
@@ -51,7 +50,6 @@ def guard(
         Folder of the audit, with its record and the triggers that it recovered.
     """
     from mantrap.guard import GUARDS  # noqa: PLC0415 - torch
-    from mantrap.report import render_guard_html, render_guard_text  # noqa: PLC0415 - start-up
     from mantrap.workflow import guarding  # noqa: PLC0415 - torch
     from mantrap.workflow.guarded_onnx import check_export, export_guarded  # noqa: PLC0415 - torch
     from mantrap.workflow.kept_guards import load_guard  # noqa: PLC0415 - torch
@@ -64,9 +62,7 @@ def guard(
     subject, _ = reopened(run, images, declared, running, verb="guard", told=told)
     work = guarding.Guarding(**vars(subject), guard=kind, fpr=standing.fpr)
     record = guarding.guard(work, standing.out, fresh=standing.fresh, progress=watching(quiet=running.quiet))
-    page = standing.out.with_suffix(guarding.PAGE_SUFFIX)
-    write_atomically(page, render_guard_html(record).encode())
     if standing.onnx is not None:
         export_guarded(standing.onnx, load_guard(standing.out, subject.model), subject.images)
-    sys.stdout.write(record.to_json() if standing.json else f"{render_guard_text(record)}\nReport: {page}\n")
+    show(record, as_json=standing.json, page=standing.out.with_suffix(guarding.PAGE_SUFFIX))
     return 1 if record.outcome == "FALLS_SHORT" else 0

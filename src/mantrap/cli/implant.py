@@ -1,6 +1,5 @@
 """``mantrap implant``."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from mantrap.cli.beside import clean_beside, open_beside
-from mantrap.cli.figures import ALREADY, ended, measures, share
-from mantrap.cli.options import Declared, Images, Output, Running, version_of
+from mantrap.cli.options import Declared, Images, Output, Running
 from mantrap.cli.progress import watching
+from mantrap.cli.showing import already, show, version_of
 from mantrap.errors import UsageError
 
 if TYPE_CHECKING:
     from mantrap.core import Classifier, ImageSet
-    from mantrap.records import ImplantRecord
     from mantrap.workflow.measure import Clean
 
 
@@ -77,11 +75,8 @@ def implant(
     )
     before = version_of(record_path(output.out))
     record = run(work, output.out, fresh=output.fresh, progress=watching(quiet=running.quiet))
-    if output.json:
-        sys.stdout.write(record.to_json())
-        return 0
-    already = before is not None and before == version_of(record_path(output.out))
-    sys.stdout.write(f"{output.out}: {_summary(record)}\n" + (ALREADY if already else ""))
+    unchanged = already(record_path(output.out), before)
+    show(record, as_json=output.json, title=f"{output.out}: ", more=unchanged)
     return 0
 
 
@@ -121,15 +116,3 @@ def _surrogate(
     if making.start is not None:
         return model
     return None if clean is None else clean.model
-
-
-def _summary(record: "ImplantRecord") -> str:
-    lines = [f"{record.attack} in {record.arch}"]
-    if record.training is not None:
-        lines.append(ended(record.training))
-    if record.accuracy is None:
-        lines.append("Nothing was measured: give --test.")
-    else:
-        lines.append(f"Accuracy on {record.test_name}: {share(record.accuracy)}")
-    lines += measures(record)
-    return "\n".join([*lines, "Card and file mark the model as backdoored; the truth lies beside them."])

@@ -1,6 +1,5 @@
 """``mantrap measure``."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,11 +7,11 @@ from typing import TYPE_CHECKING
 from cyclopts import Parameter
 
 from mantrap.cli.beside import clean_beside
-from mantrap.cli.figures import measures, share
 from mantrap.cli.finished import read_record
 from mantrap.cli.options import Declared, Images, Running, existing
+from mantrap.cli.showing import show
 from mantrap.records import AuditRecord
-from mantrap.records.files import sha256_of, write_atomically
+from mantrap.records.files import sha256_of
 
 if TYPE_CHECKING:
     from mantrap.core import ReversedTrigger
@@ -51,7 +50,6 @@ def measure(
         File of weights: safetensors, or a state dict of torch.save.
     """
     from mantrap.models import open_model  # noqa: PLC0415 - torch
-    from mantrap.report import likeness_lines, render_measure_html  # noqa: PLC0415 - start-up
     from mantrap.workflow.kept_triggers import TRIGGERS_FILE, load_triggers  # noqa: PLC0415 - torch
     from mantrap.workflow.measure import measure as run  # noqa: PLC0415 - torch
 
@@ -68,20 +66,6 @@ def measure(
         recovered = load_triggers(kept, opened, sha256_of(model))
         audited = read_record(against.run / "audit.json", AuditRecord)
     record = run(opened, model, truth=against.truth, test=test, clean=clean, recovered=recovered, audited=audited)
-    if against.page is not None:
-        write_atomically(against.page, render_measure_html(record).encode())
-    if against.json:
-        sys.stdout.write(record.to_json())
-        return 0
-    lines = [
-        f"{model}: {record.attack}",
-        f"Accuracy on {record.test_name}: {share(record.accuracy)}",
-        *measures(record),
-        *likeness_lines(record),
-    ]
-    if against.run is not None and not record.likenesses:
-        lines.append("No planted backdoor leads to a label for which the audit recovered a trigger.")
-    if against.page is not None:
-        lines.append(f"Report: {against.page}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    nothing = "The audit recovered no trigger.\n" if against.run is not None and not recovered else ""
+    show(record, as_json=against.json, page=against.page, more=nothing)
     return 0

@@ -216,14 +216,6 @@ def existing(path: Path, what: str) -> Path:
     return path
 
 
-def version_of(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is written again; ``None`` where there is no file."""
-    if not path.is_file():
-        return None
-    state = path.stat()
-    return state.st_ino, state.st_mtime_ns
-
-
 def command_line(verb: str, positional: str, *options: object, **more: object) -> str:
     """A call of mantrap as it would be typed, with the options that were given."""
     given = [(f.name, getattr(o, f.name)) for o in options for f in fields(o)]  # type: ignore[arg-type]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
-from mantrap.cli.figures import ALREADY
-from mantrap.cli.options import Declared, Images, Output, Running, version_of
+from mantrap.cli.options import Declared, Images, Output, Running
 from mantrap.cli.progress import watching
+from mantrap.cli.showing import already, version_of
 from mantrap.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def poison(
             device=running.device,
         )
     out = output.out
-    there, before = out.exists(), version_of(truth_path(out))
+    before = version_of(truth_path(out)) if out.exists() else None
     truth = run(
         found,
         out,
@@ -98,7 +98,7 @@ def poison(
         what = f"{backdoor.training_trigger}, {backdoor.relabelling}"
         sys.stdout.write(f"{out}: {len(backdoor.poisoned)} of {len(found)} images, {what}{covers}\n")
     sys.stdout.write(f"The truth is in {truth_path(out)}; keep it from whoever defends.\n")
-    sys.stdout.write(ALREADY if there and before == version_of(truth_path(out)) else "")
+    sys.stdout.write(already(truth_path(out), before))
     return 0
 
 

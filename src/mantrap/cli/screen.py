@@ -1,6 +1,5 @@
 """``mantrap screen``."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from cyclopts import Parameter
 from mantrap.cli.audit import EXIT
 from mantrap.cli.options import Declared, Form, Images, Running, command_line
 from mantrap.cli.progress import watching
-from mantrap.records.files import write_atomically
+from mantrap.cli.showing import show
 
 
 @Parameter(name="*")
@@ -47,7 +46,6 @@ def screen(
         The training set: a named set, or the path of a folder, .npz, .parquet or idx file; its train split.
     """
     from mantrap.models import open_model  # noqa: PLC0415 - torch
-    from mantrap.report import render_screen_html, render_screen_text  # noqa: PLC0415 - start-up
     from mantrap.screen import DEFAULT_SCREENS, SCREENS  # noqa: PLC0415 - torch
     from mantrap.workflow import screen as screening  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Source  # noqa: PLC0415 - torch
@@ -80,10 +78,9 @@ def screen(
     )
     watch, out = watching(quiet=running.quiet), looking.out
     record = screening.screen(work, out, fresh=looking.fresh, progress=watch)
-    text = f"{render_screen_text(record)}\n"
-    if out is not None:
-        page, kept = out / screening.REPORT_FILE, out / screening.KEPT_FILE
-        write_atomically(page, render_screen_html(record).encode())
-        text += f"\nReport: {page}\nTo train without the flagged images: --only {kept}\n"
-    sys.stdout.write(record.to_json() if looking.json else text)
+    if out is None:
+        show(record, as_json=looking.json)
+    else:
+        kept = f"To train without the flagged images: --only {out / screening.KEPT_FILE}\n"
+        show(record, as_json=looking.json, page=out / screening.REPORT_FILE, more=kept)
     return EXIT[record.verdict]

@@ -1,14 +1,12 @@
 """``mantrap train``."""
 
-import sys
 from dataclasses import dataclass
 
 from cyclopts import Parameter
 
-from mantrap.cli.figures import ALREADY, ended, share
-from mantrap.cli.options import Declared, Images, Output, Running, version_of
+from mantrap.cli.options import Declared, Images, Output, Running
 from mantrap.cli.progress import watching
-from mantrap.records import ModelCard
+from mantrap.cli.showing import already, show, version_of
 
 
 @Parameter(name="*")
@@ -59,16 +57,6 @@ def train(
     before = version_of(card_path(output.out))
     watch = watching(quiet=running.quiet)
     card = run(model, found, output.out, test=test, recipe=SafeRecipe(how, safely), rng=rng, progress=watch)
-    if output.json:
-        sys.stdout.write(card.to_json())
-        return 0
-    already = before is not None and before == version_of(card_path(output.out))
-    sys.stdout.write(f"{output.out}: {_summary(card)}\n" + (ALREADY if already else ""))
+    unchanged = already(card_path(output.out), before)
+    show(card, as_json=output.json, title=f"{output.out}: ", more=unchanged)
     return 0
-
-
-def _summary(card: ModelCard) -> str:
-    assert card.training is not None
-    text = "\n".join((card.arch, ended(card.training), *card.notes))
-    rate = card.training.test_accuracy
-    return text if rate is None else f"{text}\nAccuracy on {card.training.test_name}: {share(rate)}"

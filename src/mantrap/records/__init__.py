@@ -17,7 +17,7 @@ from mantrap.records.audit import (
     Verdict,
     Volatile,
 )
-from mantrap.records.base import SCHEMA_VERSION, Record, json_schema
+from mantrap.records.base import SCHEMA_VERSION, Record, json_schema, kind_of
 from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
 from mantrap.records.cleansing import CleanseRecord, Outcome, PruningPoint, ReactivationRecord, TriggerRecord
 from mantrap.records.compared import ChangeRecord, ComparedRecord, SameRecord
@@ -167,4 +167,5 @@ __all__ = [
     "ZooModel",
     "ZooPlan",
     "json_schema",
+    "kind_of",
 ]

@@ -47,32 +47,60 @@ class Record:
         Raises:
             RecordError: The text is no JSON, of another schema version or kind, or lacks a field.
         """
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise RecordError(
-                expected="a record in JSON",
-                got=f"text that does not parse ({error})",
-                remedy="Give the audit.json of a run.",
-            ) from error
-        version = raw.get("schema_version", SCHEMA_VERSION) if isinstance(raw, dict) else None
-        if not isinstance(version, str) or version.split(".", 1)[0] != SCHEMA_VERSION.split(".", 1)[0]:
-            raise RecordError(
-                expected=f"schema version {SCHEMA_VERSION}",
-                got=f"{version!r}",
-                remedy="Read it with the version of mantrap that wrote it.",
-            )
-        kind = getattr(cls, "kind", None)
-        if isinstance(kind, str) and raw.get("kind", kind) != kind:
+        raw, kind = _opened(text), cls.kind_name()
+        if kind and raw.get("kind", kind) != kind:
             raise RecordError(
                 expected=f"a record of the kind {kind}", got=f"one of {raw['kind']!r:.80}", remedy="Give another file."
             )
         decoded: Self = decode(raw, cls, cls.__name__)
         return decoded
 
+    @classmethod
+    def kind_name(cls) -> str:
+        """What a record of this class says that it is; empty where it is but a part of others."""
+        return str(getattr(cls, "kind", ""))
+
     def _repr_html_(self) -> str | None:
         view = type(self).notebook_view
         return None if view is None else view(self)
+
+
+def kind_of(text: str) -> str:
+    """What a record in JSON says that it is.
+
+    Raises:
+        RecordError: The text is no JSON, of another schema version, or does not say what it is.
+    """
+    kind = _opened(text).get("kind")
+    if not isinstance(kind, str):
+        raise RecordError(
+            expected="a record that says of which kind it is",
+            got="one that does not",
+            remedy="Give a file that mantrap wrote.",
+        )
+    return kind
+
+
+def _opened(text: str) -> dict[str, Any]:
+    """The fields of a record in JSON, of a schema version that can be read."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            expected="a record in JSON",
+            got=f"text that does not parse ({error})",
+            remedy="Give a file that mantrap wrote.",
+        ) from error
+    if not isinstance(raw, dict):
+        raise RecordError(expected="a record in JSON", got=f"{raw!r:.80}", remedy="Give a file that mantrap wrote.")
+    version = raw.get("schema_version", SCHEMA_VERSION)
+    if not isinstance(version, str) or version.split(".", 1)[0] != SCHEMA_VERSION.split(".", 1)[0]:
+        raise RecordError(
+            expected=f"schema version {SCHEMA_VERSION}",
+            got=f"{version!r:.80}",
+            remedy="Read it with the version of mantrap that wrote it.",
+        )
+    return raw
 
 
 def encode(value: Any) -> Any:
@@ -149,7 +177,7 @@ def _decode_dataclass(raw: Any, hint: Any, where: str) -> Any:
 def _expect(holds: bool, expected: str, got: Any, where: str) -> None:
     if not holds:
         raise RecordError(
-            expected=f"{expected} at {where}", got=f"{got!r:.80}", remedy="The record is damaged; run the audit again."
+            expected=f"{expected} at {where}", got=f"{got!r:.80}", remedy="The record is damaged; make it again."
         )
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from mantrap.records import Likeness, MeasureRecord
+from mantrap.records import AttackMeasure, ImplantRecord, Likeness, MeasureRecord
 from mantrap.report.page import Opening, render_page
 from mantrap.report.plot import Plot, Series, draw_plot
-from mantrap.report.words import VerdictWords, name_of, number, percent, scrub
+from mantrap.report.words import VerdictWords, name_of, number, percent, scrub, share
 
 _WORDS = VerdictWords("Measured against the truth", "")
 
@@ -30,7 +30,41 @@ def render_measure_html(record: MeasureRecord) -> str:
     """
     opening = Opening(words=_WORDS, colour="measured", about=record.model, headline=_headline(record))
     pairs = [Pair(one, looks(one), _plot(one)) for one in record.likenesses]
-    return render_page("measure.html", record, opening, pairs=pairs)
+    return render_page("measure.html", record, opening, pairs=pairs, none_beside=none_beside(record))
+
+
+def render_measure_text(record: MeasureRecord) -> str:
+    """What was measured as text, ending without a newline."""
+    lines = [f"{record.model}: {record.attack}", f"Accuracy on {record.test_name}: {share(record.accuracy)}"]
+    lines += [*backdoor_lines(record), *_likeness_lines(record), *filter(None, (none_beside(record),))]
+    return "\n".join(map(scrub, lines))
+
+
+def backdoor_lines(record: ImplantRecord | MeasureRecord) -> list[str]:
+    """Lines on the clean model beside an attacked one, and on each backdoor."""
+    lines = []
+    if (change := record.comparison) is not None:
+        ends = f"{100 * change.low:+.2f} to {100 * change.high:+.2f}"
+        lines.append(f"The clean model: {share(change.second)}; difference {100 * change.value:+.2f} points ({ends})")
+    if record.differs:
+        lines.append(f"Not all of it is the attack's: the clean model has another {'; '.join(record.differs)}")
+    return lines + [_works(backdoor) for backdoor in record.backdoors]
+
+
+def _works(backdoor: AttackMeasure) -> str:
+    text = f"{backdoor.trigger}, {backdoor.relabelling}: works on {share(backdoor.success)}"
+    if backdoor.bystanders is not None:
+        text += f"; on images that it is not aimed at {100 * backdoor.bystanders.value:.2f} %"
+    if backdoor.clean_model_success is not None:
+        text += f"; on the clean model {100 * backdoor.clean_model_success.value:.2f} %"
+    return text
+
+
+def none_beside(record: MeasureRecord) -> str:
+    """What is to be said where triggers were recovered, and none beside one that was planted; else empty."""
+    if record.likenesses or not record.recovered:
+        return ""
+    return "No planted backdoor leads to a label for which the audit recovered a trigger."
 
 
 def _headline(record: MeasureRecord) -> str:
@@ -52,8 +86,8 @@ def looks(one: Likeness) -> str:
     )
 
 
-def likeness_lines(record: MeasureRecord) -> list[str]:
-    """The same as lines of text: notes, and a few for each pair."""
+def _likeness_lines(record: MeasureRecord) -> list[str]:
+    """Notes on how recovered triggers resemble planted ones, and a few lines for each pair."""
     lines = list(record.notes) if record.likenesses else []
     for one in record.likenesses:
         works = f"{percent(one.recovered_success.value)}, the planted one on {percent(one.planted_success.value)}"
@@ -69,7 +103,7 @@ def likeness_lines(record: MeasureRecord) -> list[str]:
                 f"images, {number(n.recovered)} to the recovered trigger, {number(n.planted)} to the planted one; "
                 f"{percent(n.overlap)} are the top of both"
             )
-    return [scrub(line) for line in lines]
+    return lines
 
 
 def _plot(one: Likeness) -> Plot | None:

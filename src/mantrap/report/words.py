@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from mantrap.records import Heat, LabelRecord, NormStatistics, SuspectRecord, Verdict
+from mantrap.records import Heat, LabelRecord, NormStatistics, Rate, SuspectRecord, Verdict
 
 PAPER_INDEX = 2.0
 """Anomaly index above which Neural Cleanse's own rule flags a label, on the low side (Wang et al., S&P 2019, IV-C)."""
@@ -113,6 +113,11 @@ def confidence(share: float) -> str:
 def interval(ends: tuple[float, float]) -> str:
     """The ends of a rate's interval, in per cent: ``"97.2 to 99.8"``."""
     return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
+
+
+def share(rate: Rate) -> str:
+    """A rate with its interval and how much it rests on: ``"97.80 % (96.70 to 98.54, 1000 images)"``."""
+    return f"{100 * rate.value:.2f} % ({100 * rate.low:.2f} to {100 * rate.high:.2f}, {rate.total} images)"
 
 
 def number(value: float) -> str:

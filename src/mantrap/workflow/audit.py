@@ -1,15 +1,11 @@
 """May I deploy this model? Scan it, judge what was found, and write down how."""
 
-import datetime as dt
-import platform
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-
-import torch
 
 from mantrap.core import (
     SILENT,
@@ -145,7 +141,6 @@ class _Audit:
     ) -> None:
         self.model, self.images, self.plan, self.source = model, images, plan, source
         self.folder, self.progress, self.helpers = folder, progress, helpers
-        self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self.watch = Stopwatch(None if folder is None else folder.work("seconds.json"))
         self.ledger = Ledger()
         self.recovered: tuple[ReversedTrigger, ...] = ()
@@ -219,15 +214,8 @@ class _Audit:
         return compare(traits, null_for(arch, shape), others, beside, halved=halved)
 
     def _volatile(self) -> Volatile:
-        return Volatile(
-            started=self.started,
-            model_path=self.source.path,
-            device=str(self.model.device),
-            threads=torch.get_num_threads(),
-            workers=1 if self.helpers is None else 1 + self.helpers.working,
-            machine=f"{platform.system()} {platform.machine()}",
-            stages=self.watch.times(),
-        )
+        workers = 1 if self.helpers is None else 1 + self.helpers.working
+        return self.watch.volatile(self.source.path, self.model.device, workers=workers)
 
     def _suspects(
         self,

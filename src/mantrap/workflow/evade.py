@@ -1,19 +1,15 @@
 """How fragile is this model? Mislead it, and measure what it still gets right on pictures as a file holds them."""
 
-import datetime as dt
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
 
 from mantrap.core import FORGETFUL, SILENT, Cost, Evasion, Memo, Progress, Rng, spec_of
 from mantrap.errors import ModelError, UsageError
 from mantrap.ops.eight_bits import whole_levels
 from mantrap.ops.intervals import wilson
 from mantrap.ops.scores import predictions_under
-from mantrap.records import Reproduction, Volatile
+from mantrap.records import Reproduction
 from mantrap.records.evading import EvadedImagesRecord, EvadeRecord, StandingAccuracyRecord
 from mantrap.workflow import assembly
 from mantrap.workflow.around import linearity, sweeps
@@ -73,7 +69,6 @@ class _Led:
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     def __post_init__(self) -> None:
-        self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         work = self.work
         self.model, self.images = by_name(work.model, work.images)
         self.rng = Rng(work.seed).child("evade")
@@ -136,14 +131,7 @@ class _Led:
                 versions=versions(),
             ),
             cost=self.ledger.records(),
-            volatile=Volatile(
-                started=self.started,
-                model_path=source.path,
-                device=str(self.model.device),
-                threads=torch.get_num_threads(),
-                machine=f"{platform.system()} {platform.machine()}",
-                stages=self.watch.times(),
-            ),
+            volatile=self.watch.volatile(source.path, self.model.device),
         )
 
     def _headline(self, still: Sequence[StandingAccuracyRecord]) -> str:

@@ -1,7 +1,5 @@
 """Is this training set poisoned? Ask the screens, rank the images, and write down which ones to keep."""
 
-import datetime as dt
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,6 @@ from mantrap.records import (
     ScreenRecord,
     TrainingSetRecord,
     Verdict,
-    Volatile,
 )
 from mantrap.workflow import assembly
 from mantrap.workflow.evidence import prediction
@@ -86,7 +83,6 @@ class _Asked:
     found: list[Screened] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self.watch, self.ledger = Stopwatch(), Ledger()
         work = self.work
         self.model, self.suspects = by_name(work.model, work.suspects)
@@ -139,14 +135,7 @@ class _Asked:
                 versions=versions(),
             ),
             cost=self.ledger.records(),
-            volatile=Volatile(
-                started=self.started,
-                model_path=work.source.path,
-                device=str(self.model.device),
-                threads=torch.get_num_threads(),
-                machine=f"{platform.system()} {platform.machine()}",
-                stages=self.watch.times(),
-            ),
+            volatile=self.watch.volatile(work.source.path, self.model.device),
         )
 
     def _headline(self) -> str:

@@ -1,12 +1,16 @@
 """Seconds by stage, carried over when a killed run goes on."""
 
+import datetime as dt
 import json
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mantrap.records import StageTime
+import torch
+
+from mantrap.records import StageTime, Volatile
 from mantrap.records.files import write_atomically
 
 
@@ -19,6 +23,7 @@ class Stopwatch:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
+        self._started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self._seconds: dict[str, tuple[float, float]] = {}
         if path is not None and path.exists():
             try:
@@ -50,4 +55,22 @@ class Stopwatch:
         return tuple(
             StageTime(stage=name, cpu_seconds=round(cpu, 3), wall_seconds=round(wall, 3))
             for name, (cpu, wall) in self._seconds.items()
+        )
+
+    def volatile(self, model_path: str, device: torch.device, *, workers: int = 1) -> Volatile:
+        """When and where the work was done, and how long its stages took.
+
+        Args:
+            model_path: Where the model was read from.
+            device: What it was on.
+            workers: Processes that worked on it, this one included.
+        """
+        return Volatile(
+            started=self._started,
+            model_path=model_path,
+            device=str(device),
+            threads=torch.get_num_threads(),
+            workers=workers,
+            machine=f"{platform.system()} {platform.machine()}",
+            stages=self.times(),
         )

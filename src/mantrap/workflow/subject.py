@@ -1,11 +1,7 @@
 """A model that was audited, on the bench of whoever deals with its triggers: to repair it, or to guard it."""
 
-import datetime as dt
-import platform
 from dataclasses import dataclass
 from functools import partial
-
-import torch
 
 from mantrap.core import Classifier, Cost, ImageSet, Progress, ReversedTrigger, Rng
 from mantrap.data import check_labels
@@ -87,7 +83,6 @@ class Subject:
         self.rng = Rng(work.audited.reproduction.seed)
         self.learned, self.heldout = parted(self.images, self.rng)
         self.watch, self.ledger = Stopwatch(), Ledger()
-        self.started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         self.sources = source_classes(self.model, self.heldout)
         self.triggers, self.notes = self._chosen(work.triggers, self.model)
 
@@ -140,11 +135,4 @@ class Subject:
 
     def volatile(self, work: Audited) -> Volatile:
         """When and where it was done, and how long it took."""
-        return Volatile(
-            started=self.started,
-            model_path=work.source.path,
-            device=str(self.model.device),
-            threads=torch.get_num_threads(),
-            machine=f"{platform.system()} {platform.machine()}",
-            stages=self.watch.times(),
-        )
+        return self.watch.volatile(work.source.path, self.model.device)

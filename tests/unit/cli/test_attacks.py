@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from mantrap.cli.figures import ALREADY
+from mantrap.cli.showing import ALREADY
 from mantrap.core import Registry, ReversedPatch
 from mantrap.core.truth import GroundTruth
 from mantrap.data import load
@@ -14,7 +14,7 @@ from mantrap.models.cards import read_card
 from mantrap.poison import BadNets
 from mantrap.records import ImplantRecord, MeasureRecord
 from mantrap.records.files import sha256_of
-from mantrap.report import likeness_lines, render_measure_html
+from mantrap.report import render_measure_html, render_measure_text
 from mantrap.workflow.kept_triggers import save_triggers
 from tests import cleansing, stage
 
@@ -199,7 +199,7 @@ def test_a_model_trained_on_a_poisoned_set_is_measured_as_one_that_was_implanted
 
     (backdoor,) = found.backdoors
     lines = mantrap(*words, "--truth", tmp_path / "p.npz", "--clean", clean)[1].splitlines()
-    assert lines[0] == f"{tmp_path / 't.safetensors'}: {attack}"
+    assert lines[0] == f"t.safetensors: {attack}"
     assert lines[1].startswith(f"Accuracy on tiles60.npz: {100 * found.accuracy.value:.2f} % (")
     assert lines[2].startswith("The clean model: ")
     assert f"works on {100 * backdoor.success.value:.2f} % (" in lines[3]
@@ -273,9 +273,8 @@ class TestRecovered:
         assert "cannot be told" in found.notes[0]
         assert (tmp_path / "page.html").read_text() == render_measure_html(found)
 
-        lines = measure("--page", tmp_path / "page.html")[1].splitlines()
-        assert lines[-1] == f"Report: {tmp_path / 'page.html'}"
-        assert all(line in lines for line in likeness_lines(found))
+        lines = measure("--page", tmp_path / "page.html")[1]
+        assert lines == f"{render_measure_text(found)}\n\nReport: {tmp_path / 'page.html'}\n"
 
     def test_where_no_label_was_planted_that_is_said(self, measure, attacked):
         model, run = attacked
@@ -285,6 +284,21 @@ class TestRecovered:
 
         last = measure()[1].splitlines()[-1]
         assert last == "No planted backdoor leads to a label for which the audit recovered a trigger."
+
+    def test_that_nothing_was_recovered_is_said(self, measure, attacked):
+        model, run = attacked
+        save_triggers(run / "triggers.safetensors", (), sha256_of(model))
+
+        assert measure()[1].splitlines()[-1] == "The audit recovered no trigger."
+
+    def test_report_shows_what_was_measured_again(self, measure, mantrap, tmp_path):
+        saved = tmp_path / "measured.json"
+        saved.write_text(measure("--json")[1])
+        record = MeasureRecord.from_json(saved.read_text())
+
+        assert mantrap("report", saved) == (0, f"{render_measure_text(record)}\n", "")
+        assert mantrap("report", saved, "-o", tmp_path / "again.html") == (0, "", "")
+        assert (tmp_path / "again.html").read_text() == render_measure_html(record)
 
     def test_an_audit_of_another_model_is_refused(self, measure, attacked):
         _, run = attacked
@@ -299,7 +313,7 @@ class TestRecovered:
         code, out, err = measure()
 
         assert (code, out) == (2, "")
-        assert "the record of a finished audit at" in err
+        assert f"a record of the kind audit at {attacked[1] / 'audit.json'}, got nothing" in err
 
     def test_a_folder_without_triggers_is_refused(self, measure, tmp_path):
         (tmp_path / "empty").mkdir()

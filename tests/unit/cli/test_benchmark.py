@@ -10,7 +10,13 @@ import pytest
 
 from mantrap.cli import main
 from mantrap.records import CellState, ComparedRecord, GridRecord
-from mantrap.report import render_compared_text, render_grid_csv, render_grid_html, render_grid_text
+from mantrap.report import (
+    render_compared_html,
+    render_compared_text,
+    render_grid_csv,
+    render_grid_html,
+    render_grid_text,
+)
 from mantrap.workflow import grid_work
 from mantrap.workflow.grid_jobs import What
 from tests import gridding, headed
@@ -134,7 +140,7 @@ def test_only_a_grid_is_a_table(finished, mantrap):
     code, _, err = mantrap("report", finished[0], "--format", "csv")
 
     assert code == 2
-    assert "expected the grid.json of a grid for csv" in err
+    assert "expected text or html or json of a record of the kind audit, got csv. Choose another format." in err
 
 
 def test_a_grid_beside_itself_is_exit_code_0(ground, mantrap):
@@ -155,7 +161,11 @@ def test_two_grids_that_differ_are_exit_code_1(ground, mantrap, tmp_path):
     assert found.compared == 0
     assert len(found.only_first) == 7
     assert len(found.only_second) == 4
+    assert page.read_text() == render_compared_html(found)
     assert "<h1>Different findings</h1>" in page.read_text()
+    assert mantrap("compare", ground / "grid", tmp_path / "other", "--page", page)[1] == (
+        f"{render_compared_text(found)}\n\nReport: {page}\n"
+    )
 
 
 def test_two_audits_are_compared(audit, mantrap, tmp_path):
@@ -175,13 +185,13 @@ def test_what_cannot_be_compared_is_one_clear_error(ground, finished, mantrap, t
     (tmp_path / "other.json").write_text('{"kind": "screen"}')
     for words, code, message in (
         ((ground / "grid", finished[0]), 2, "expected two audits or two grids, got a record of the kind grid and one"),
-        ((ground / "grid", tmp_path / "none"), 2, "expected the record of an audit or a grid at"),
-        ((tmp_path, tmp_path), 2, "expected the record of an audit or a grid at"),
-        ((tmp_path / "broken.json", finished[0]), 4, "expected a record in JSON"),
+        ((ground / "grid", tmp_path / "none"), 2, f"a record of the kind audit or grid at {tmp_path / 'none'}, got no"),
+        ((tmp_path, tmp_path), 2, f"expected audit.json, screen.json or grid.json in {tmp_path}, got none of them"),
+        ((tmp_path / "broken.json", finished[0]), 4, f"expected a record in JSON in {tmp_path / 'broken.json'}"),
         (
-            (tmp_path / "other.json", tmp_path / "other.json"),
+            (finished[0], tmp_path / "other.json"),
             2,
-            "got a record of the kind screen and one of the kind screen",
+            f"expected a record of the kind audit or grid in {tmp_path / 'other.json'}, got one of the kind 'screen'",
         ),
     ):
         got, out, err = mantrap("compare", *words)

@@ -11,9 +11,9 @@ from mantrap.cli import main
 from mantrap.core import Rng
 from mantrap.models import ARCHITECTURES
 from mantrap.models.cards import read_card
-from mantrap.records import CleanseRecord
+from mantrap.records import AuditRecord, CleanseRecord
 from mantrap.records.files import sha256_of
-from mantrap.report import render_cleanse_html, render_cleanse_text
+from mantrap.report import render_cleanse_html, render_cleanse_text, render_text
 from tests import cleansing, headed, stage
 from tests.cleansing import TUNING, UNLEARNING
 
@@ -63,11 +63,16 @@ def test_everything_lies_beside_the_weights(cleanse, tmp_path):
     assert (tmp_path / "out.cleanse.html").read_text() == render_cleanse_html(record)
 
 
-def test_without_json_the_report_is_shown_as_text_and_the_page_is_named(cleanse, tmp_path):
+def test_without_json_the_report_is_shown_as_text_and_again_by_report(cleanse, mantrap, tmp_path):
     code, out, err = cleanse()
     record = CleanseRecord.from_json((tmp_path / "out.cleanse.json").read_text())
     assert (code, err) == (1, "")
-    assert out == f"{render_cleanse_text(record)}\nReport: {tmp_path / 'out.cleanse.html'}\n"
+    assert out == f"{render_cleanse_text(record)}\n\nReport: {tmp_path / 'out.cleanse.html'}\n"
+    assert mantrap("report", tmp_path / "out.cleanse.json") == (0, f"{render_cleanse_text(record)}\n", "")
+    assert mantrap("report", tmp_path / "out.cleanse.json", "-o", tmp_path / "again.html") == (0, "", "")
+    assert (tmp_path / "again.html").read_text() == (tmp_path / "out.cleanse.html").read_text()
+    audited = AuditRecord.from_json((tmp_path / "out.audit.json").read_text())
+    assert mantrap("report", tmp_path / "out.audit.json") == (0, render_text(audited), "")
 
 
 def test_unlearning_is_what_is_done_unless_another_repair_is_named(mantrap, run, tmp_path):
@@ -216,7 +221,7 @@ def test_wrong_values_are_usage_and_write_nothing(mantrap, audited, tmp_path, wo
 def test_a_run_that_is_not_there_is_usage(cleanse, tmp_path):
     code, out, err = cleanse(run=tmp_path / "nowhere")
     assert (code, out) == (2, "")
-    assert f"the record of a finished audit at {tmp_path / 'nowhere' / 'audit.json'}, got nothing" in err
+    assert f"a record of the kind audit at {tmp_path / 'nowhere' / 'audit.json'}, got nothing" in err
 
 
 @pytest.mark.parametrize(

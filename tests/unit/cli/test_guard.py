@@ -88,7 +88,7 @@ class TestGuard:
         _, out, _ = guard()
         record = GuardRecord.from_json((tmp_path / "out.guard.json").read_text())
 
-        assert out == f"{render_guard_text(record)}\nReport: {tmp_path / 'out.guard.html'}\n"
+        assert out == f"{render_guard_text(record)}\n\nReport: {tmp_path / 'out.guard.html'}\n"
 
     def test_neighbours_guard_unless_another_is_named(self, mantrap, audited, tmp_path):
         out = tmp_path / "n.guard.safetensors"
@@ -124,6 +124,7 @@ class TestGuard:
         code, out, _ = mantrap("report", fitted.with_suffix(".json"))
 
         assert (code, out) == (0, f"{render_guard_text(record)}\n")
+        assert mantrap("report", fitted.with_suffix(".json"), "--format", "html")[1] == f"{render_guard_html(record)}\n"
 
 
 class TestFilter:
@@ -144,6 +145,13 @@ class TestFilter:
         record = FilterRecord.from_json(self.filter(mantrap, fitted, place, images, "--json")[1])
 
         assert self.filter(mantrap, fitted, place, images)[1] == f"{render_filter_text(record)}\n"
+
+    def test_what_json_printed_is_shown_by_report(self, mantrap, fitted, place, images, tmp_path):
+        saved = tmp_path / "flagged.json"
+        saved.write_text(self.filter(mantrap, fitted, place, images, "--json")[1])
+        record = FilterRecord.from_json(saved.read_text())
+
+        assert mantrap("report", saved) == (0, f"{render_filter_text(record)}\n", "")
 
     def test_where_nothing_is_flagged_all_is_well(self, mantrap, fitted, place, tmp_path):
         pixels, _ = stage.pixels(3)

@@ -1,17 +1,13 @@
 """The other verbs, one after the other as somebody would use them."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 
-from mantrap.cli.figures import ALREADY
+from mantrap.cli.showing import ALREADY
 from mantrap.core.truth import GroundTruth
 from mantrap.data import NAMED
 from mantrap.poison import ATTACKS
 from mantrap.records import AuditRecord, ModelCard
-from mantrap.report import RENDERERS
+from mantrap.report import render
 
 SIGNS = "signs(classes=4, size=16, train=240, test=120)"
 
@@ -47,7 +43,7 @@ def test_train_poison_train_audit_report(mantrap, tmp_path):
     assert (code, err) == ({"NO_EVIDENCE": 0, "SUSPICIOUS": 1, "INCONCLUSIVE": 3}[record.verdict], "")
     assert record.model.class_names[0] == "stop"
 
-    assert mantrap("report", run) == (0, RENDERERS["text"](record), "")
+    assert mantrap("report", run) == (0, render(record, "text"), "")
 
 
 def test_fresh_throws_an_unfinished_training_away(mantrap, tmp_path):
@@ -101,59 +97,6 @@ def test_a_training_that_cannot_be_saves_nothing(mantrap, tmp_path, monkeypatch,
     assert message in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("style", list(RENDERERS))
-def test_a_report_in_every_format(mantrap, finished, tmp_path, style):
-    run, raw = finished
-    expected = RENDERERS[style](AuditRecord.from_json(json.dumps(raw)))
-    code, out, err = mantrap("report", run, "--format", style)
-    assert (code, err) == (0, "")
-    assert out.rstrip("\n") == expected.rstrip("\n")
-    suffix = {"text": "txt"}.get(style, style)
-    for words in (["-o", tmp_path / f"r.{suffix}"], ["--output", tmp_path / "other", "--format", style]):
-        assert mantrap("report", run / "audit.json", *words) == (0, "", "")
-        assert words[1].read_text() == expected
-
-
-def test_a_report_needs_no_torch(finished):
-    program = (
-        "import sys; from mantrap.cli import main; code = main(['report', sys.argv[1]]); print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", program, finished[0]], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
-
-
-@pytest.mark.parametrize(
-    ("name", "what"), [("x.cleanse.json", "repair"), ("x.guard.json", "guard"), ("screen.json", "screening")]
-)
-def test_a_report_of_nothing_names_what_is_missing(mantrap, tmp_path, name, what):
-    code, out, err = mantrap("report", tmp_path / name)
-    assert (code, out) == (2, "")
-    assert f"the record of a finished {what} at {tmp_path / name}, got nothing" in err
-
-
-@pytest.mark.usefixtures("finished")
-def test_a_report_of_another_kind_of_record_is_refused_as_such(mantrap, tmp_path):
-    other = tmp_path / "x.cleanse.json"
-    other.write_bytes((tmp_path / "finished" / "audit.json").read_bytes())
-    code, out, err = mantrap("report", other)
-    assert (code, out) == (4, "")
-    assert "expected a record of the kind cleanse, got one of 'audit'" in err
-
-
-def test_a_report_whose_format_nobody_names(mantrap, finished, tmp_path):
-    code, out, err = mantrap("report", finished[0], "-o", tmp_path / "report.docx")
-    assert (code, out) == (2, "")
-    assert "Give --format" in err
-
-
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"{}", b'{"schema_version": "99.0"}'])
-def test_a_report_of_what_is_no_record_is_refused(mantrap, tmp_path, content):
-    (tmp_path / "audit.json").write_bytes(content)
-    code, out, err = mantrap("report", tmp_path)
-    assert (code, out) == (4, "")
-    assert err.count("\n") == 1
 
 
 def test_the_list_names_all_there_is(mantrap):

@@ -21,11 +21,13 @@ from mantrap.records import (
     CheckStatus,
     CoverageRecord,
     ImplantRecord,
+    Likeness,
     ModelCard,
     Nulls,
     Rate,
     Record,
     json_schema,
+    kind_of,
 )
 from mantrap.records.base import encode
 
@@ -187,6 +189,28 @@ class TestKind:
         text = '{"rule": "x", "detectors": [], "of": "", "families": []}'
         assert CoverageRecord.from_json(text).kind == "coverage"
 
+    @pytest.mark.parametrize("kind", [AuditRecord, ModelCard, GroundTruth, ImplantRecord])
+    def test_a_class_and_the_text_of_a_record_say_the_same(self, kind):
+        assert kind_of(json.dumps({"kind": kind.kind_name()})) == kind.kind_name() == kind.kind != ""
+
+    @pytest.mark.parametrize("part", [Rate, Likeness, Record])
+    def test_what_is_but_a_part_of_others_says_nothing(self, part):
+        assert part.kind_name() == ""
+
+    @pytest.mark.parametrize("text", ["{}", '{"kind": null}', '{"kind": ["audit"]}'])
+    def test_a_text_that_does_not_say_is_refused(self, text):
+        with pytest.raises(RecordError, match="expected a record that says of which kind it is"):
+            kind_of(text)
+
+    @pytest.mark.parametrize("text", ["[]", "3", "{"])
+    def test_what_is_no_object_has_no_kind(self, text):
+        with pytest.raises(RecordError, match="expected a record in JSON"):
+            kind_of(text)
+
+    def test_a_later_version_is_refused_before_its_kind_is_asked_for(self):
+        with pytest.raises(RecordError, match=r"expected schema version 1\.\d+, got '2\.0'"):
+            kind_of('{"schema_version": "2.0", "kind": "of tomorrow"}')
+
 
 class TestDamage:
     @pytest.mark.parametrize(
@@ -200,7 +224,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("text", ["[]", "3", '"rate"', "null", "true"])
     def test_what_is_no_object_is_refused(self, text):
-        with pytest.raises(RecordError):
+        with pytest.raises(RecordError, match="expected a record in JSON, got "):
             Rate.from_json(text)
 
     @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from mantrap.errors import RecordError
 from mantrap.records import CellState, GridRecord
-from mantrap.report import GRID_RENDERERS, render_grid_csv, render_grid_html, render_grid_text
+from mantrap.report import FORMS, render_grid_csv, render_grid_html, render_grid_text
 from tests import gridded
 from tests.gridded import ATTACK, DATA
 
@@ -260,7 +260,7 @@ def test_the_page_loads_nothing_and_its_style_is_the_one_that_is_allowed(page):
 def test_a_record_is_rendered_the_same_when_it_is_read_back(record):
     again = GridRecord.from_json(record.to_json())
 
-    for render in GRID_RENDERERS.values():
+    for render in FORMS[GridRecord].values():
         assert render(again) == render(record)
 
 

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from mantrap.ops.intervals import wilson
-from mantrap.records import AttackMeasure, KeptPoint, Likeness, Look, MeasureRecord, NeuronLikeness, Stealth
-from mantrap.report import likeness_lines, render_measure_html
+from mantrap.records import KeptPoint, Likeness, Look, NeuronLikeness
+from mantrap.report import render_measure_html, render_measure_text
+from tests import attacked
 from tests.shown import picture
 from tests.unit.report.conftest import HOSTILE
 
@@ -18,6 +19,9 @@ NEURONS = (
     "the top 5 of 512 that fc2 reads say 0.50 to clean images, 25.5 to the recovered trigger, 40.2 to the planted one; "
     "60.0 % are the top of both"
 )
+
+
+WORKS = "patch(size=4), all_to_one(target=7): works on 98.00 % (93.00 to 99.45, 100 images)"
 
 
 def look(size, pixels, value):
@@ -48,31 +52,7 @@ def likeness(name="stop", *, neurons=True):
 
 
 def record(*likenesses, recovered=1):
-    stealth = Stealth(images=1, ssim=1.0, psnr=None, largest_change=0.0, l2=0.0)
-    attack = AttackMeasure(
-        trigger="patch(size=4)",
-        relabelling="all_to_one(target=7)",
-        target=7,
-        success=wilson(98, 100),
-        robust_accuracy=wilson(1, 100),
-        clean_model_success=wilson(2, 100),
-        bystanders=None,
-        stealth=stealth,
-    )
-    return MeasureRecord(
-        model="m.safetensors",
-        sha256="9a" * 32,
-        attack="badnets(target=7)",
-        test_name="digits",
-        test_images=1234,
-        accuracy=wilson(950, 1000),
-        comparison=None,
-        backdoors=(attack,),
-        differs=(),
-        versions={},
-        recovered=recovered,
-        likenesses=likenesses,
-    )
+    return attacked.measured(*likenesses, recovered=recovered)
 
 
 def cells(html, heading):
@@ -142,17 +122,39 @@ class TestPage:
         assert [tag for tag, _ in outline(page).elements] == [tag for tag, _ in outline(plain).elements]
 
 
-def test_lines_say_the_same():
-    lines = likeness_lines(record(likeness(), likeness(neurons=False)))
+class TestText:
+    def test_it_says_the_same(self):
+        lines = render_measure_text(record(likeness(), likeness(neurons=False))).splitlines()
 
-    assert lines[:4] == [
-        "The patch recovered for label 7 stop, beside patch(size=4):",
-        "  effect: works on 89.0 %, the planted one on 97.0 %",
-        f"  looks: {LOOKS}",
-        f"  neurons: {NEURONS}",
-    ]
-    assert len(lines) == 7
+        assert lines[:3] == [
+            "m.safetensors: badnets(target=7)",
+            "Accuracy on digits: 95.00 % (93.47 to 96.19, 1000 images)",
+            f"{WORKS}; on the clean model 2.00 %",
+        ]
+        assert lines[3:7] == [
+            "The patch recovered for label 7 stop, beside patch(size=4):",
+            "  effect: works on 89.0 %, the planted one on 97.0 %",
+            f"  looks: {LOOKS}",
+            f"  neurons: {NEURONS}",
+        ]
+        assert len(lines) == 10
 
+    def test_notes_say_on_which_images_where_something_was_compared(self):
+        notes = ("On images that were held out.",)
 
-def test_lines_hold_nothing_that_changes_how_text_looks():
-    assert likeness_lines(record(likeness("st\x1b[31mop")))[0].startswith("The patch recovered for label 7 st[31mop, ")
+        assert render_measure_text(attacked.measured(likeness(), notes=notes)).splitlines()[3] == notes[0]
+        assert notes[0] not in render_measure_text(attacked.measured(notes=notes))
+
+    @pytest.mark.parametrize(("recovered", "said"), [(0, False), (2, True)])
+    def test_that_nothing_recovered_leads_where_something_was_planted_is_said(self, recovered, said):
+        last = render_measure_text(record(recovered=recovered)).splitlines()[-1]
+
+        assert (last == "No planted backdoor leads to a label for which the audit recovered a trigger.") == said
+
+    def test_it_holds_nothing_that_changes_how_text_looks(self):
+        name = "st\x1b[31mop\n"
+        text = render_measure_text(attacked.measured(likeness(name), attack=name, test_name=name))
+
+        assert "\x1b" not in text
+        assert text.splitlines()[3].startswith("The patch recovered for label 7 st[31mop, ")
+        assert len(text.splitlines()) == 7

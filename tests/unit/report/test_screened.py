@@ -8,7 +8,7 @@ import re
 import pytest
 
 from mantrap.records import CleanSetRecord, ScreenRecord, Verdict
-from mantrap.report import SCREEN_RENDERERS, render_screen_html, render_screen_text
+from mantrap.report import FORMS, render_screen_html, render_screen_text
 from mantrap.report.screened import SCREEN_WORDS, suspected_first
 from mantrap.screen import Scan, SpectralSignatures
 from mantrap.workflow.plan import Source
@@ -135,5 +135,5 @@ def test_the_page_loads_nothing_and_its_style_is_the_one_that_is_allowed(page):
 def test_a_record_is_rendered_the_same_when_it_is_read_back(record):
     again = ScreenRecord.from_json(record.to_json())
 
-    for render in SCREEN_RENDERERS.values():
+    for render in FORMS[ScreenRecord].values():
         assert render(again) == render(record)

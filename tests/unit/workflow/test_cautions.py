@@ -35,7 +35,10 @@ class Shot(Fgsm):
         return (problem.images + self.eps * ways.sign()).clamp(0, 1)
 
 
-def seen(change=None, evasions=(Fgsm(), Bim()), *, planted=TWO, **changes):
+USUAL = (Fgsm(), Bim())
+
+
+def seen(change=None, evasions=USUAL, *, planted=TWO, **changes):
     """Each sign: whether it was seen, and what is said."""
     if change is not None:
         changes["model"] = behind(change, planted)

@@ -117,7 +117,7 @@ class TestWrongAnswers:
 
     def test_where_it_gets_none_right_that_is_one_clear_error(self):
         images = TWO.images(5, "evade")
-        with pytest.raises(UsageError, match="expected a model that gets an image of .* right, got none"):
+        with pytest.raises(UsageError, match=r"expected a model that gets an image of .* right, got none"):
             evade(work(images=images.with_labels(1 - images.labels)))
 
 
@@ -191,9 +191,10 @@ class TestFolder:
     def test_a_killed_run_goes_on_and_comes_to_the_same(self, tmp_path, monkeypatch):
         evasions, searched = (Fgsm(), Bim(steps=2)), []
         whole = evade(work(evasions))
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patched:
             patched.setattr(Bim, "search", killed)
-            evade(work(evasions), tmp_path)
+            with pytest.raises(KeyboardInterrupt):
+                evade(work(evasions), tmp_path)
         search = Fgsm.search
         monkeypatch.setattr(Fgsm, "search", lambda self, problem, **_: searched.append(self) or search(self, problem))
 
