@@ -52,6 +52,7 @@ _VERBS = {
     "filter": ("mantrap.cli.filter:filter_images", "Say which of some images a guard flags."),
     "screen": ("mantrap.cli.screen:screen", "Look for poison in a training set, and say which images to keep."),
     "evade": ("mantrap.cli.evade:evade", "Say what a model still gets right when its images are changed on purpose."),
+    "transfer": ("mantrap.cli.transfer:transfer", "Say whether what misleads one of some models misleads the others."),
     "benchmark": (
         "mantrap.cli.benchmark:benchmark",
         "Try every attack against every defence on every task with every seed.",

@@ -9,7 +9,7 @@ from mantrap.records import Record, kind_of
 
 Kept = TypeVar("Kept", bound=Record)
 
-_IN_FOLDERS = ("audit.json", "screen.json", "evade.json", "grid.json")
+_IN_FOLDERS = ("audit.json", "screen.json", "evade.json", "transfer.json", "grid.json")
 """What the record of a run is called in its folder."""
 
 

@@ -216,10 +216,10 @@ def existing(path: Path, what: str) -> Path:
     return path
 
 
-def command_line(verb: str, positional: str, *options: object, **more: object) -> str:
+def command_line(verb: str, positional: str | tuple[str, ...], *options: object, **more: object) -> str:
     """A call of mantrap as it would be typed, with the options that were given."""
     given = [(f.name, getattr(o, f.name)) for o in options for f in fields(o)]  # type: ignore[arg-type]
-    words = ["mantrap", verb, positional]
+    words = ["mantrap", verb, *((positional,) if isinstance(positional, str) else positional)]
     for name, value in (*given, *more.items()):
         option = name.replace("_", "-")
         if isinstance(value, bool):

@@ -13,5 +13,7 @@ EVASIONS: Registry[Evasion] = Registry("evasion", [Fgsm, RandomFgsm, Bim, Pgd])
 
 DEFAULT_EVASIONS: Final = (Fgsm.name, Pgd.name)
 """Those that mislead a model where none is named."""
+DEFAULT_TRANSFERRED: Final = Fgsm.name
+"""The one that makes examples to be shown to other models where none is named."""
 
-__all__ = ["DEFAULT_EVASIONS", "EVASIONS", "Bim", "Fgsm", "Pgd", "RandomFgsm", "perturb"]
+__all__ = ["DEFAULT_EVASIONS", "DEFAULT_TRANSFERRED", "EVASIONS", "Bim", "Fgsm", "Pgd", "RandomFgsm", "perturb"]

@@ -72,6 +72,7 @@ from mantrap.records.shown import (
     Sight,
     SuspectRecord,
 )
+from mantrap.records.transferring import TransferRecord
 from mantrap.records.zoo import ZooManifest, ZooModel, ZooPlan
 
 __all__ = [
@@ -160,6 +161,7 @@ __all__ = [
     "TrainingRecord",
     "TrainingSetRecord",
     "TraitRecord",
+    "TransferRecord",
     "TriggerRecord",
     "Verdict",
     "Volatile",

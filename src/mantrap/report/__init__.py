@@ -12,6 +12,7 @@ from mantrap.report.made import render_card_text, render_implant_text
 from mantrap.report.measured import render_measure_html, render_measure_text
 from mantrap.report.page import render_fragment, render_html
 from mantrap.report.screened import render_screen_html, render_screen_text
+from mantrap.report.transferred import render_transfer_html, render_transfer_text
 
 __all__ = [
     "FORMS",
@@ -37,4 +38,6 @@ __all__ = [
     "render_screen_html",
     "render_screen_text",
     "render_text",
+    "render_transfer_html",
+    "render_transfer_text",
 ]

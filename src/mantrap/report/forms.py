@@ -17,6 +17,7 @@ from mantrap.records import (
     ModelCard,
     Record,
     ScreenRecord,
+    TransferRecord,
 )
 from mantrap.report.cleansed import render_cleanse_html, render_cleanse_text
 from mantrap.report.compared import render_compared_html, render_compared_text
@@ -29,6 +30,7 @@ from mantrap.report.made import render_card_text, render_implant_text
 from mantrap.report.measured import render_measure_html, render_measure_text
 from mantrap.report.page import render_html
 from mantrap.report.screened import render_screen_html, render_screen_text
+from mantrap.report.transferred import render_transfer_html, render_transfer_text
 
 FORMS: dict[type[Record], dict[str, Callable[[Any], str]]] = {
     AuditRecord: {"text": render_text, "html": render_html},
@@ -37,6 +39,7 @@ FORMS: dict[type[Record], dict[str, Callable[[Any], str]]] = {
     FilterRecord: {"text": render_filter_text},
     ScreenRecord: {"text": render_screen_text, "html": render_screen_html},
     EvadeRecord: {"text": render_evade_text, "html": render_evade_html},
+    TransferRecord: {"text": render_transfer_text, "html": render_transfer_html},
     GridRecord: {"text": render_grid_text, "html": render_grid_html, "csv": render_grid_csv},
     ComparedRecord: {"text": render_compared_text, "html": render_compared_html},
     MeasureRecord: {"text": render_measure_text, "html": render_measure_html},

@@ -4,21 +4,19 @@ import base64
 import functools
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jinja2
 
 from mantrap.records import (
     AuditRecord,
-    CleanseRecord,
     DetectionRecord,
-    EvadeRecord,
-    GuardRecord,
     LabelRecord,
     NormStatistics,
     Record,
-    ScreenRecord,
+    StageCost,
     Verdict,
+    Volatile,
 )
 from mantrap.records.traits import TRAITS
 from mantrap.report.chart import Chart, draw_norms
@@ -103,6 +101,19 @@ def render_page(name: str, record: Record, opening: Opening, **shown: Any) -> st
     return template(name).render(
         **vars(opening), record=record, style_hash=style_hash(), long_table=LONG_TABLE, **shown
     )
+
+
+@runtime_checkable
+class Costed(Protocol):
+    """A record that says what it cost."""
+
+    @property
+    def cost(self) -> tuple[StageCost, ...]:
+        """Images by stage."""
+
+    @property
+    def volatile(self) -> Volatile:
+        """Seconds by stage, among other things."""
 
 
 def style_hash() -> str:
@@ -192,7 +203,7 @@ def _panel(detection: DetectionRecord, suspects: set[int]) -> Panel:
     )
 
 
-def stages_of(record: AuditRecord | CleanseRecord | EvadeRecord | GuardRecord | ScreenRecord) -> list[Stage]:
+def stages_of(record: Costed) -> list[Stage]:
     """What each stage took, in images and in seconds."""
     costs = {c.stage: c for c in record.cost}
     times = {t.stage: t for t in record.volatile.stages}

@@ -12,7 +12,7 @@ from mantrap.core.shapes import Images, Labels
 from mantrap.evade import perturb
 from mantrap.evade.noise import noisy
 from mantrap.ops.eight_bits import as_saved, beyond, whole_levels
-from mantrap.ops.projections import norms
+from mantrap.ops.projections import distortion, norms
 from mantrap.ops.scores import finite_logits, fitting_batch
 from mantrap.records import AimedAt
 from mantrap.workflow.evading import is_budgeted
@@ -163,7 +163,7 @@ def _batch(evasion: Evasion, among: Victims, places: slice, rng: Rng) -> dict[st
         "sure": sure,
         "size": sizes,
         "saved_size": norms(saved - originals, evasion.norm),
-        "distortion": change.flatten(1).square().mean(1).sqrt(),
+        "distortion": distortion(change),
         "outside": torch.tensor([0 if eps is None else beyond(saved, originals, eps, evasion.norm)]),
         "shown": saved[: max(0, SHOWN - places.start)].clone(),
         "cost": torch.tensor([made.cost.forward + 3 * len(labels), made.cost.backward]),
