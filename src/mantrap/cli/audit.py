@@ -7,12 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from mantrap.cli.opening import open_said
 from mantrap.cli.options import Declared, Images, Output, Running, command_line
 from mantrap.cli.progress import watching
-from mantrap.cli.showing import show
-from mantrap.records import Verdict
-
-EXIT = {Verdict.NO_EVIDENCE: 0, Verdict.SUSPICIOUS: 1, Verdict.INCONCLUSIVE: 3, Verdict.REFUSED: 4}
+from mantrap.cli.showing import EXIT, show
 
 
 @Parameter(name="*")
@@ -63,7 +61,6 @@ def audit(
         File of weights: safetensors, or a state dict of torch.save.
     """
     from mantrap.core import spec_of  # noqa: PLC0415 - torch
-    from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.workflow import audit as auditing  # noqa: PLC0415 - torch
     from mantrap.workflow.budget import seconds_of  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Plan, Reference, Source, who_looks  # noqa: PLC0415 - torch
@@ -76,12 +73,10 @@ def audit(
     who = who_looks(scan.detector, budget=budget, pairs=scan.pairs)
     found = None if images.none else images.load(split="test", seed=running.seed)
     shape = images.shape if found is None else found.shape
-    opened = partial(
-        open_model, arch=scan.arch, images_shape=shape, declared=declared.preprocessing(), device=running.device
-    )
+    opened = partial(open_said, arch=scan.arch, shape=shape, declared=declared, running=running)
     named = () if who.if_time else tuple(str(spec_of(d)) for d in who.detectors)
     spoken = replace(scan, detector=named, pairs=None, workers=None)
-    how = {"seed": running.seed, "device": running.device, "threads": threads}
+    how = running.told() | {"threads": threads}
     plan = Plan(
         detectors=who.detectors,
         if_time=who.if_time,

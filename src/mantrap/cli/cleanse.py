@@ -9,6 +9,7 @@ from mantrap.cli.options import Declared, Images, Running
 from mantrap.cli.progress import watching
 from mantrap.cli.reopening import reopened
 from mantrap.cli.showing import show
+from mantrap.records import Outcome
 
 
 @Parameter(name="*")
@@ -58,4 +59,4 @@ def cleanse(
     work = Cleansing(**vars(subject), repair=repair, reopened=opened, rounds=mending.rounds)
     record = cleansing.cleanse(work, mending.out, fresh=mending.fresh, progress=watching(quiet=running.quiet))
     show(record, as_json=mending.json, page=mending.out.with_suffix(cleansing.PAGE_SUFFIX))
-    return 0 if record.outcome == "REPAIRED" else 1
+    return 0 if record.outcome is Outcome.REPAIRED else 1

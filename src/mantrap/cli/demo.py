@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mantrap.cli.options import Running
 from mantrap.cli.progress import watching
+from mantrap.records.files import write_atomically
 
 _RUNNING = Running()
 
@@ -17,7 +18,6 @@ def demo(*, out: Path = Path("mantrap-demo"), running: Running = _RUNNING) -> in
     out: Path
         Folder for the models, the records and the reports.
     """
-    from mantrap.records.files import write_atomically  # noqa: PLC0415
     from mantrap.report import render_html  # noqa: PLC0415 - start-up
     from mantrap.workflow.audit import REPORT_FILE  # noqa: PLC0415 - torch
     from mantrap.workflow.demo import demo as run  # noqa: PLC0415 - torch

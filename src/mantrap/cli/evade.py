@@ -6,6 +6,7 @@ from typing import Literal
 
 from cyclopts import Parameter
 
+from mantrap.cli.opening import open_said
 from mantrap.cli.options import Declared, Images, Running, command_line, numbers
 from mantrap.cli.progress import watching
 from mantrap.cli.showing import show
@@ -53,7 +54,6 @@ def evade(
         File of weights, safetensors or a state dict of torch.save.
     """
     from mantrap.evade import DEFAULT_EVASIONS, EVASIONS  # noqa: PLC0415 - torch
-    from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.records import AimedAt  # noqa: PLC0415 - start-up
     from mantrap.workflow import evade as evading  # noqa: PLC0415 - torch
     from mantrap.workflow.evading import Evading  # noqa: PLC0415 - torch
@@ -62,15 +62,8 @@ def evade(
     running.apply()
     evasions = tuple(map(EVASIONS.create, dict.fromkeys(misleading.attack or DEFAULT_EVASIONS)))
     images = data.load(split="test", seed=running.seed)
-    opened = open_model(
-        model,
-        arch=misleading.arch,
-        images_shape=images.shape,
-        declared=declared.preprocessing(),
-        device=running.device,
-    )
+    opened = open_said(model, misleading.arch, images.shape, declared, running)
     told = {name: getattr(misleading, name) for name in ("attack", "eps", "aim", "arch", "out")}
-    told |= {"seed": running.seed, "device": running.device, "threads": running.threads}
     work = Evading(
         model=opened,
         source=Source.of(model),
@@ -79,7 +72,7 @@ def evade(
         budgets=numbers("--eps", misleading.eps) or (),
         aim=AimedAt(misleading.aim),
         seed=running.seed,
-        command=command_line("evade", str(model), data, declared, **told),
+        command=command_line("evade", str(model), data, declared, **told, **running.told()),
     )
     out = misleading.out
     record = evading.evade(work, out, fresh=misleading.fresh, progress=watching(quiet=running.quiet))

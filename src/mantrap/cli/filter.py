@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mantrap.cli.opening import open_known
 from mantrap.cli.options import Declared, Images, Running, existing
 from mantrap.cli.progress import watching
 from mantrap.cli.showing import show
@@ -33,8 +34,6 @@ def filter_images(
     json: bool
         Print the record on stdout, and nothing else.
     """
-    from mantrap.core import Spec  # noqa: PLC0415 - torch
-    from mantrap.models import ARCHITECTURES, open_model  # noqa: PLC0415 - torch
     from mantrap.workflow.filtering import filtered  # noqa: PLC0415 - torch
     from mantrap.workflow.kept_guards import read_guard_card  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Source  # noqa: PLC0415 - torch
@@ -42,14 +41,8 @@ def filter_images(
     running.apply()
     card = read_guard_card(existing(guard, "the file of a guard"))
     found = images.load(split="test", seed=running.seed)
-    ours = Spec.parse(card.arch).name in ARCHITECTURES
-    classifier = open_model(
-        existing(model, "the model that it was fitted for"),
-        arch=arch or (card.arch if ours else None),
-        images_shape=found.shape,
-        declared=declared.above(card),
-        device=running.device,
-    )
+    there = existing(model, "the model that it was fitted for")
+    classifier = open_known(there, arch, found, known=card, declared=declared, running=running)
     record = filtered(guard, classifier, found, source=Source.of(model), progress=watching(quiet=running.quiet))
     show(record, as_json=json)
     return 1 if record.flagged else 0

@@ -9,6 +9,7 @@ from mantrap.cli.options import Declared, Images, Running
 from mantrap.cli.progress import watching
 from mantrap.cli.reopening import reopened
 from mantrap.cli.showing import show
+from mantrap.records import GuardOutcome
 
 
 @Parameter(name="*")
@@ -65,4 +66,4 @@ def guard(
     if standing.onnx is not None:
         export_guarded(standing.onnx, load_guard(standing.out, subject.model), subject.images)
     show(record, as_json=standing.json, page=standing.out.with_suffix(guarding.PAGE_SUFFIX))
-    return 1 if record.outcome == "FALLS_SHORT" else 0
+    return 1 if record.outcome is GuardOutcome.FALLS_SHORT else 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mantrap.cli.beside import clean_beside, open_beside
+from mantrap.cli.opening import clean_beside, open_beside, open_said
 from mantrap.cli.options import Declared, Images, Output, Running
 from mantrap.cli.progress import watching
 from mantrap.cli.showing import already, show, version_of
@@ -83,21 +83,18 @@ def implant(
 def _start(making: Making, images: "ImageSet", declared: Declared, running: Running) -> "Classifier":
     """A classifier with fresh weights, or a trained one."""
     from mantrap.core import Rng  # noqa: PLC0415 - torch
-    from mantrap.models import device, open_model  # noqa: PLC0415 - torch
+    from mantrap.models import device  # noqa: PLC0415 - torch
     from mantrap.workflow.train import new_classifier  # noqa: PLC0415 - torch
 
-    said = declared.preprocessing()
     if making.start is not None:
-        return open_model(
-            making.start, arch=making.arch, images_shape=images.shape, declared=said, device=running.device
-        )
+        return open_said(making.start, making.arch, images.shape, declared, running)
     if making.arch is None:
         raise UsageError(
             expected="a model to plant the backdoor in",
             got="neither --arch nor --from",
             remedy="Give --arch for fresh weights, or --from with a trained model.",
         )
-    model = new_classifier(making.arch, images, declared=said, rng=Rng(running.seed))
+    model = new_classifier(making.arch, images, declared=declared.preprocessing(), rng=Rng(running.seed))
     model.module.to(device(running.device))
     return model
 

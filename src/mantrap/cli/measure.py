@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
-from mantrap.cli.beside import clean_beside
 from mantrap.cli.finished import read_record
+from mantrap.cli.opening import clean_beside, open_said
 from mantrap.cli.options import Declared, Images, Running, existing
 from mantrap.cli.showing import show
 from mantrap.records import AuditRecord
@@ -49,15 +49,12 @@ def measure(
     model: Path
         File of weights: safetensors, or a state dict of torch.save.
     """
-    from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.workflow.kept_triggers import TRIGGERS_FILE, load_triggers  # noqa: PLC0415 - torch
     from mantrap.workflow.measure import measure as run  # noqa: PLC0415 - torch
 
     running.apply()
     test = images.load(split="test", seed=running.seed)
-    opened = open_model(
-        model, arch=against.arch, images_shape=test.shape, declared=declared.preprocessing(), device=running.device
-    )
+    opened = open_said(model, against.arch, test.shape, declared, running)
     clean = None if against.clean is None else clean_beside(against.clean, against.arch, test, declared, running)
     recovered: tuple["ReversedTrigger", ...] = ()
     audited = None

@@ -147,6 +147,10 @@ class Running:
     quiet: bool = False
     """No progress on stderr."""
 
+    def told(self) -> dict[str, object]:
+        """What of it belongs into a command that gives the same result."""
+        return {"seed": self.seed, "device": self.device, "threads": self.threads}
+
     def apply(self, *, threads: int | None = None) -> None:
         """Set the number of threads: what the user said, or else ``threads``, or else what torch chooses.
 

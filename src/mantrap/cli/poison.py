@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import Parameter
 
+from mantrap.cli.opening import open_said
 from mantrap.cli.options import Declared, Images, Output, Running
 from mantrap.cli.progress import watching
 from mantrap.cli.showing import already, version_of
@@ -63,7 +64,6 @@ def poison(
 ) -> int:
     """Plant a backdoor in a training set: NAME.npz, NAME.parquet or a folder; the truth goes into NAME.truth.json."""
     from mantrap.core import Rng  # noqa: PLC0415 - torch
-    from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.workflow.poison import poison as run  # noqa: PLC0415 - torch
     from mantrap.workflow.truths import truth_path  # noqa: PLC0415 - torch
 
@@ -72,13 +72,7 @@ def poison(
     found = images.load(split="train", seed=running.seed)
     model = None
     if attacker.model is not None:
-        model = open_model(
-            attacker.model,
-            arch=attacker.arch,
-            images_shape=found.shape,
-            declared=declared.preprocessing(),
-            device=running.device,
-        )
+        model = open_said(attacker.model, attacker.arch, found.shape, declared, running)
     out = output.out
     before = version_of(truth_path(out)) if out.exists() else None
     truth = run(

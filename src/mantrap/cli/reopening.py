@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mantrap.cli.finished import read_record
+from mantrap.cli.opening import open_known
 from mantrap.cli.options import Declared, Images, Running, command_line, existing
 from mantrap.records import AuditRecord
 
@@ -33,8 +34,6 @@ def reopened(
         RecordError: The record or the triggers are broken, or the triggers are those of another model.
         UsageError: The model is another one.
     """
-    from mantrap.core import Spec  # noqa: PLC0415 - torch
-    from mantrap.models import ARCHITECTURES, open_model  # noqa: PLC0415 - torch
     from mantrap.workflow.kept_triggers import TRIGGERS_FILE, load_triggers  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Source  # noqa: PLC0415 - torch
     from mantrap.workflow.subject import Audited  # noqa: PLC0415 - torch
@@ -44,24 +43,16 @@ def reopened(
     assert isinstance(model, Path | None)
     assert isinstance(arch, str | None)
     given = existing(model or Path(audited.volatile.model_path), "the model that was audited")
-    ours = Spec.parse(audited.model.arch).name in ARCHITECTURES
     found = images.load(split="test", seed=running.seed)
-    opened = partial(
-        open_model,
-        arch=arch or (audited.model.arch if ours else None),
-        images_shape=found.shape,
-        declared=declared.above(audited.model),
-        device=running.device,
-    )
+    opened = partial(open_known, arch=arch, images=found, known=audited.model, declared=declared, running=running)
     source = Source.of(given)
     classifier = opened(given)
-    more = told | {"seed": running.seed, "device": running.device, "threads": running.threads}
     work = Audited(
         model=classifier,
         source=source,
         images=found,
         audited=audited,
         triggers=load_triggers(run / TRIGGERS_FILE, classifier, source.sha256),
-        command=command_line(verb, str(run), images, declared, **more),
+        command=command_line(verb, str(run), images, declared, **told, **running.told()),
     )
     return work, opened

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from cyclopts import Parameter
 
-from mantrap.cli.audit import EXIT
+from mantrap.cli.opening import open_said
 from mantrap.cli.options import Declared, Form, Images, Running, command_line
 from mantrap.cli.progress import watching
-from mantrap.cli.showing import show
+from mantrap.cli.showing import EXIT, show
 
 
 @Parameter(name="*")
@@ -45,7 +45,6 @@ def screen(
     data: str
         The training set: a named set, or the path of a folder, .npz, .parquet or idx file; its train split.
     """
-    from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.screen import DEFAULT_SCREENS, SCREENS  # noqa: PLC0415 - torch
     from mantrap.workflow import screen as screening  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Source  # noqa: PLC0415 - torch
@@ -58,15 +57,8 @@ def screen(
     if looking.clean is not None:
         beside = Images(images=looking.clean, resize=form.resize, channels=form.channels)
         clean = beside.load(split="test", seed=running.seed)
-    model = open_model(
-        looking.model,
-        arch=looking.arch,
-        images_shape=suspects.shape,
-        declared=declared.preprocessing(),
-        device=running.device,
-    )
+    model = open_said(looking.model, looking.arch, suspects.shape, declared, running)
     told = {name: getattr(looking, name) for name in ("model", "arch", "screen", "clean", "out")}
-    told |= {"seed": running.seed, "device": running.device, "threads": running.threads}
     work = Screening(
         model=model,
         source=Source.of(looking.model),
@@ -74,7 +66,7 @@ def screen(
         screens=screens,
         clean=clean,
         seed=running.seed,
-        command=command_line("screen", data, form, declared, **told),
+        command=command_line("screen", data, form, declared, **told, **running.told()),
     )
     watch, out = watching(quiet=running.quiet), looking.out
     record = screening.screen(work, out, fresh=looking.fresh, progress=watch)

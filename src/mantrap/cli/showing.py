@@ -1,11 +1,12 @@
-"""How a verb shows what it made: a page, and on stdout the record or its text."""
+"""How a verb shows what it made: a page, on stdout the record or its text, and an exit code."""
 
 import sys
 from pathlib import Path
 
-from mantrap.records import Record
+from mantrap.records import Record, Verdict
 from mantrap.records.files import write_atomically
 
+EXIT = {Verdict.NO_EVIDENCE: 0, Verdict.SUSPICIOUS: 1, Verdict.INCONCLUSIVE: 3, Verdict.REFUSED: 4}
 ALREADY = "It was there already, finished by the same command; nothing was done. --fresh makes it anew.\n"
 
 

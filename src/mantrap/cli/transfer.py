@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cyclopts import Parameter
 
+from mantrap.cli.opening import open_said
 from mantrap.cli.options import Declared, Images, Running, command_line
 from mantrap.cli.progress import watching
 from mantrap.cli.showing import show
@@ -50,7 +51,6 @@ def transfer(
         Files of weights of two models or more, safetensors or state dicts of torch.save.
     """
     from mantrap.evade import DEFAULT_TRANSFERRED, EVASIONS  # noqa: PLC0415 - torch
-    from mantrap.models import open_model  # noqa: PLC0415 - torch
     from mantrap.workflow import transfer as transferring  # noqa: PLC0415 - torch
     from mantrap.workflow.plan import Source  # noqa: PLC0415 - torch
     from mantrap.workflow.transferring import Transferring  # noqa: PLC0415 - torch
@@ -58,28 +58,19 @@ def transfer(
     running.apply()
     evasion = EVASIONS.create(carrying.attack or DEFAULT_TRANSFERRED)
     images = data.load(split="test", seed=running.seed)
+    archs = _each(carrying.arch, len(models))
     opened = tuple(
-        (
-            Source.of(path),
-            open_model(
-                path,
-                arch=arch,
-                images_shape=images.shape,
-                declared=declared.preprocessing(),
-                device=running.device,
-            ),
-        )
-        for path, arch in zip(models, _each(carrying.arch, len(models)), strict=True)
+        (Source.of(path), open_said(path, arch, images.shape, declared, running))
+        for path, arch in zip(models, archs, strict=True)
     )
     told = {name: getattr(carrying, name) for name in ("attack", "distortion", "arch", "out")}
-    told |= {"seed": running.seed, "device": running.device, "threads": running.threads}
     work = Transferring(
         models=opened,
         images=images,
         evasion=evasion,
         stretched=carrying.distortion,
         seed=running.seed,
-        command=command_line("transfer", tuple(map(str, models)), data, declared, **told),
+        command=command_line("transfer", tuple(map(str, models)), data, declared, **told, **running.told()),
     )
     out = carrying.out
     record = transferring.transfer(work, out, fresh=carrying.fresh, progress=watching(quiet=running.quiet))

@@ -86,4 +86,4 @@ def render_cleanse_text(record: CleanseRecord) -> str:
         shown = ", ".join(f"{percent(r.value)} ({interval((r.low, r.high))})" for r in row.rates)
         lines.append(f"  {row.title}: {shown}")
     lines += ["", f"Repair: {record.repair}", f"Control: {record.control}"]
-    return "\n".join(scrub(line) if line else "" for line in lines)
+    return "\n".join(map(scrub, lines))

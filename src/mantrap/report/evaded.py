@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mantrap.records import Rate
 from mantrap.records.evading import AimedAt, BudgetRecord, EvadeRecord, SweepRecord
-from mantrap.report.page import LONG_TABLE, stages_of, style_hash, template
+from mantrap.report.page import Opening, render_page, stages_of
 from mantrap.report.plot import Plot, Series, Values, draw_plot, draw_values
 from mantrap.report.words import VerdictWords, interval, number, percent, scrub
 
@@ -61,19 +61,21 @@ def render_evade_html(record: EvadeRecord) -> str:
         HTML, the same for the same record.
     """
     raised = any(caution.raised for caution in record.cautions)
-    return template("evade.html").render(
-        record=record,
-        about=record.model.file_name,
+    opening = Opening(
         words=words_of(record),
         colour="inconclusive" if raised else "measured",
+        about=record.model.file_name,
         headline=record.headline,
+    )
+    return render_page(
+        "evade.html",
+        record,
+        opening,
         norms=[_norm(name, record) for name in dict.fromkeys(one.norm for one in record.evasions)],
         norm_words=NORM_WORDS,
         led="to a class that was drawn for it" if record.aim is AimedAt.RANDOM else "to any other class",
         sweeps=[Sweep(one, _swept(one)) for one in record.sweeps],
         stages=stages_of(record),
-        long_table=LONG_TABLE,
-        style_hash=style_hash(),
     )
 
 

@@ -19,6 +19,7 @@ from mantrap.records import (
     ScreenRecord,
     TransferRecord,
 )
+from mantrap.report.audited import render_html
 from mantrap.report.cleansed import render_cleanse_html, render_cleanse_text
 from mantrap.report.compared import render_compared_html, render_compared_text
 from mantrap.report.console import render_text
@@ -28,7 +29,6 @@ from mantrap.report.gridded import render_grid_html, render_grid_text
 from mantrap.report.guarded import render_filter_text, render_guard_html, render_guard_text
 from mantrap.report.made import render_card_text, render_implant_text
 from mantrap.report.measured import render_measure_html, render_measure_text
-from mantrap.report.page import render_html
 from mantrap.report.screened import render_screen_html, render_screen_text
 from mantrap.report.transferred import render_transfer_html, render_transfer_text
 

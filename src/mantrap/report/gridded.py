@@ -98,7 +98,7 @@ def render_grid_text(record: GridRecord) -> str:
             lines += [f"    {who}: {', '.join(said)}" for who, said in zip(task.defences, entries, strict=True) if said]
     failed = failures(record)
     lines += ["", "Failed", *(f"  {name}: {failure}" for name, failure in failed)] if failed else []
-    return "\n".join(scrub(line) if line else "" for line in lines)
+    return "\n".join(map(scrub, lines))
 
 
 def counted(record: GridRecord) -> str:

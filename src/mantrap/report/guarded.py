@@ -82,7 +82,7 @@ def render_guard_text(record: GuardRecord) -> str:
     lines += map(_missed, record.triggers)
     lines += ["", *(f"  - {note}" for note in record.notes)] if record.notes else []
     lines += ["", f"Guard: {record.card.guard}, threshold {number(record.card.threshold)}"]
-    return "\n".join(scrub(line) if line else "" for line in lines)
+    return "\n".join(map(scrub, lines))
 
 
 def _missed(trigger: GuardedTriggerRecord) -> str:
@@ -106,4 +106,4 @@ def render_filter_text(record: FilterRecord) -> str:
     lines += [f"  {f.number}  {number(f.score)}  {name_of(f.label, f.class_name)}" for f in record.flagged[:_SHOWN]]
     more = len(record.flagged) - _SHOWN
     lines += [f"  and {more:,} more; --json lists them all"] if more > 0 else []
-    return "\n".join(scrub(line) if line else "" for line in lines)
+    return "\n".join(map(scrub, lines))

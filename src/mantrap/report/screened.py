@@ -61,4 +61,4 @@ def render_screen_text(record: ScreenRecord) -> str:
         scores = ", ".join(f"{screen} {number(score)}" for screen, score in image.scores.items())
         mark = "flagged" if image.accusers else "not flagged"
         lines.append(f"  {image.index} ({name_of(image.label, image.class_name)}): {mark}; {scores}")
-    return "\n".join(scrub(line) if line else "" for line in lines)
+    return "\n".join(map(scrub, lines))

@@ -1,7 +1,7 @@
 """What misled one model and others as a page and as text."""
 
 from mantrap.records.transferring import TransferRecord, TransferredRecord
-from mantrap.report.page import stages_of, style_hash, template
+from mantrap.report.page import Opening, render_page, stages_of
 from mantrap.report.words import VerdictWords, percent, scrub
 
 _WORDS = VerdictWords(
@@ -20,15 +20,8 @@ def render_transfer_html(record: TransferRecord) -> str:
     Returns:
         HTML, the same for the same record.
     """
-    return template("transfer.html").render(
-        record=record,
-        about=record.data_name,
-        words=_WORDS,
-        colour="measured",
-        headline=record.headline,
-        stages=stages_of(record),
-        style_hash=style_hash(),
-    )
+    opening = Opening(words=_WORDS, colour="measured", about=record.data_name, headline=record.headline)
+    return render_page("transfer.html", record, opening, stages=stages_of(record))
 
 
 def render_transfer_text(record: TransferRecord) -> str:

@@ -85,7 +85,10 @@ def test_the_help_of_a_verb_names_its_flags(mantrap, words, flags):
         (["audit", "m"], "--images"),
         (["audit", "m", "--images", "x", "--out", "o", "--seed", "many"], '"many"'),
         (["report"], "RUN"),
-        (["report", "."], "expected audit.json, screen.json, evade.json, transfer.json or grid.json in ., got none of them"),
+        (
+            ["report", "."],
+            "expected audit.json, screen.json, evade.json, transfer.json or grid.json in ., got none of them",
+        ),
         (["explain", "neural_cleans"], "`mantrap list`"),
         (["explain", "patch(siz=3)"], "Did you mean size?"),
         (["explain", "patch(size="], "it does not parse"),

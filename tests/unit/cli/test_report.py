@@ -29,7 +29,7 @@ def test_a_report_in_every_format(mantrap, finished, tmp_path, style):
     expected = render(AuditRecord.from_json(json.dumps(raw)), style)
     code, out, err = mantrap("report", run, "--format", style)
     assert (code, err) == (0, "")
-    assert out.rstrip("\n") == expected.rstrip("\n")
+    assert out == expected.rstrip("\n") + "\n"
     suffix = {"text": "txt"}.get(style, style)
     for words in (["-o", tmp_path / f"r.{suffix}"], ["--output", tmp_path / "other", "--format", style]):
         assert mantrap("report", run / "audit.json", *words) == (0, "", "")

@@ -197,6 +197,12 @@ class TestKind:
     def test_what_is_but_a_part_of_others_says_nothing(self, part):
         assert part.kind_name() == ""
 
+    def test_a_part_may_have_a_kind_of_its_own(self):
+        class Shape(Record):
+            kind: str
+
+        assert Shape.from_json(Shape(kind="patch").to_json()) == Shape(kind="patch")
+
     @pytest.mark.parametrize("text", ["{}", '{"kind": null}', '{"kind": ["audit"]}'])
     def test_a_text_that_does_not_say_is_refused(self, text):
         with pytest.raises(RecordError, match="expected a record that says of which kind it is"):

@@ -203,6 +203,8 @@ def test_a_page_of_equal_findings_says_so(suspicious):
     page = render_compared_html(compared(suspicious, suspicious))
 
     assert "<h1>The same findings</h1>" in page
+    assert "What this means for you" not in page
+    assert '<main class="page">' in page
     assert '<header class="verdict no-evidence">' in page
     assert "Nothing that was found differs." in page
 

@@ -257,6 +257,10 @@ def test_the_page_loads_nothing_and_its_style_is_the_one_that_is_allowed(page):
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+def test_the_page_is_wide_from_its_head_to_its_foot(record):
+    assert render_grid_html(record).count('="page wide"') == 3
+
+
 def test_a_record_is_rendered_the_same_when_it_is_read_back(record):
     again = GridRecord.from_json(record.to_json())
 

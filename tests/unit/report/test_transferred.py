@@ -58,7 +58,9 @@ def test_shares_stand_in_the_page_as_they_are_in_the_record(record, page):
     wrong = record.rows[0].shown[1].wrong
 
     assert 0 < wrong.value < 1
-    assert f'{100 * wrong.value:.1f} % <span class="ends">{100 * wrong.low:.1f} to {100 * wrong.high:.1f}</span>' in page
+    assert (
+        f'{100 * wrong.value:.1f} % <span class="ends">{100 * wrong.low:.1f} to {100 * wrong.high:.1f}</span>' in page
+    )
     assert page.count("1.00</td>") == 9
 
 
