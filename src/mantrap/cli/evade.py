@@ -23,6 +23,8 @@ class Misleading:
     """Budgets with commas between, such as 0.1,0.2; parts of each evasion's own where not given."""
     aim: Literal["away", "random"] = "away"
     """away: to any other class. random: each image to a class that is drawn for it."""
+    behind: str | None = None
+    """Spec of a transformation of images before the model (see `mantrap list transformations`), attacked through."""
     arch: str | None = None
     """Architecture where the file has no card: a spec of ours, or FILE.py:NAME of a file that you trust."""
     out: Path | None = None
@@ -54,6 +56,7 @@ def evade(
         File of weights, safetensors or a state dict of torch.save.
     """
     from mantrap.evade import DEFAULT_EVASIONS, EVASIONS  # noqa: PLC0415 - torch
+    from mantrap.evade.transformations import TRANSFORMATIONS  # noqa: PLC0415 - torch
     from mantrap.records import AimedAt  # noqa: PLC0415 - start-up
     from mantrap.workflow import evade as evading  # noqa: PLC0415 - torch
     from mantrap.workflow.evading import Evading  # noqa: PLC0415 - torch
@@ -63,7 +66,7 @@ def evade(
     evasions = tuple(map(EVASIONS.create, dict.fromkeys(misleading.attack or DEFAULT_EVASIONS)))
     images = data.load(split="test", seed=running.seed)
     opened = open_said(model, misleading.arch, images.shape, declared, running)
-    told = {name: getattr(misleading, name) for name in ("attack", "eps", "aim", "arch", "out")}
+    told = {name: getattr(misleading, name) for name in ("attack", "eps", "aim", "behind", "arch", "out")}
     work = Evading(
         model=opened,
         source=Source.of(model),
@@ -71,6 +74,7 @@ def evade(
         evasions=evasions,
         budgets=numbers("--eps", misleading.eps) or (),
         aim=AimedAt(misleading.aim),
+        transformation=None if misleading.behind is None else TRANSFORMATIONS.create(misleading.behind),
         seed=running.seed,
         command=command_line("evade", str(model), data, declared, **told, **running.told()),
     )

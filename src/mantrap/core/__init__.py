@@ -26,6 +26,7 @@ from mantrap.core.safe_training import SafelyTrained, SafeTraining
 from mantrap.core.screened import Screened
 from mantrap.core.sources import PixelSource
 from mantrap.core.spec import Spec
+from mantrap.core.transformation import Transformation
 from mantrap.core.trigger import Trigger
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "Spec",
     "Stage",
     "Suspicion",
+    "Transformation",
     "Trigger",
     "build",
     "require",

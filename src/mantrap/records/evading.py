@@ -28,7 +28,8 @@ class BudgetRecord(Record):
 
     ``accuracy`` is the share of all images that the model still gets right, on the saved 8-bit pictures, and
     ``reached`` of those that it got right the share that was led to the goal. ``in_floats`` is the accuracy before
-    pictures were rounded, and ``noise`` under noise of the same size, ``None`` where that was not measured.
+    pictures were rounded, and ``noise`` under noise of the same size, ``None`` where that was not measured. ``unaware``
+    is that behind a transformation where examples were made for the model without it; ``None`` where there is none.
     ``confidence`` is how sure the model is of its mistakes, in the mean; ``None`` where it makes none. ``beyond`` is
     how many saved pictures exceed the budget.
     """
@@ -38,6 +39,7 @@ class BudgetRecord(Record):
     reached: Rate
     in_floats: Rate
     noise: Rate | None
+    unaware: Rate | None
     confidence: float | None
     beyond: int
 
@@ -149,7 +151,8 @@ class LinearRecord(Record):
 class EvadeRecord(Record):
     """The whole answer to "how fragile is this model?".
 
-    ``linear`` and ``sweeps`` are ``None`` and empty where the model's answer has no gradient by the pixels.
+    ``transformation`` is done to images before the model sees them, ``None`` where nothing is; all figures are of both
+    together. ``linear`` and ``sweeps`` are ``None`` and empty where the model's answer has no gradient by the pixels.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -157,6 +160,7 @@ class EvadeRecord(Record):
     headline: str
     accuracy: Rate
     aim: AimedAt
+    transformation: str | None
     evasions: tuple[EvasionRecord, ...]
     standing: tuple[StandingAccuracyRecord, ...]
     cautions: tuple[CautionRecord, ...]

@@ -113,7 +113,8 @@ def _swept(sweep: SweepRecord) -> Plot:
 def render_evade_text(record: EvadeRecord) -> str:
     """The report of evasions as text, ending without a newline."""
     words = words_of(record)
-    lines = [f"{words.title.upper()}  {record.model.file_name}", record.headline, "", words.meaning]
+    behind = "" if record.transformation is None else f" behind {record.transformation}"
+    lines = [f"{words.title.upper()}  {record.model.file_name}{behind}", record.headline, "", words.meaning]
     for one in record.evasions:
         lines += ["", f"{one.evasion} ({one.norm})"]
         if one.smallest is not None and one.smallest.quartiles is not None:
@@ -133,5 +134,7 @@ def _spent(budget: BudgetRecord) -> str:
     right = budget.accuracy
     sure = "" if budget.confidence is None else f", {percent(budget.confidence)} sure of its mistakes"
     noise = "" if budget.noise is None else f"; with noise {percent(budget.noise.value)}"
+    if budget.unaware is not None:
+        noise += f"; made without the transformation {percent(budget.unaware.value)}"
     ends = interval((right.low, right.high))
     return f"  eps {budget.eps:.4g}: right on {percent(right.value)} ({ends}){sure}{noise}"

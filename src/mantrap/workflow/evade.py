@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mantrap.core import FORGETFUL, SILENT, Cost, Evasion, Memo, Progress, Rng, spec_of
+from mantrap.core import FORGETFUL, SILENT, Classifier, Cost, Evasion, Memo, Progress, Rng, spec_of
 from mantrap.errors import ModelError, UsageError
+from mantrap.evade.defended import defended
 from mantrap.ops.eight_bits import whole_levels
 from mantrap.ops.intervals import wilson
 from mantrap.ops.scores import predictions_under
@@ -16,7 +17,7 @@ from mantrap.workflow.around import linearity, sweeps
 from mantrap.workflow.cautions import cautions
 from mantrap.workflow.evaded import Evaded, evasion_record, standing
 from mantrap.workflow.evading import Evading
-from mantrap.workflow.led_astray import Astray, Tried, lead_astray, victims
+from mantrap.workflow.led_astray import Astray, Tried, Victims, drawn_targets, lead_astray
 from mantrap.workflow.ledger import Ledger
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.rundir import RunFolder
@@ -70,11 +71,13 @@ class _Led:
 
     def __post_init__(self) -> None:
         work = self.work
-        self.model, self.images = by_name(work.model, work.images)
+        self.bare, self.images = by_name(work.model, work.images)
         self.rng = Rng(work.seed).child("evade")
-        assert self.images.labels is not None
+        self.model, self.judge = self._behind()
+        labels = self.images.labels
+        assert labels is not None
         with self.watch.stage("clean images"):
-            right = predictions_under(self.model, self.images, whole_levels) == self.images.labels
+            right = predictions_under(self.judge, self.images, whole_levels) == labels
         self.ledger.add("clean images", Cost(forward=len(self.images)))
         self.accuracy = wilson(int(right.sum()), len(right))
         if not self.accuracy.hits:
@@ -83,8 +86,24 @@ class _Led:
                 got="none",
                 remedy="Give images of its task, or correct labels or the declared preprocessing.",
             )
-        self.among = victims(self.model, self.images, right, work.aim, self.rng.child("targets"))
+        numbers = right.nonzero().flatten().tolist()
+        self.among = Victims(
+            self.model,
+            self.judge,
+            None if work.transformation is None else self.bare,
+            self.images.subset(numbers),
+            tuple(numbers),
+            drawn_targets(labels[right], self.model.num_classes, work.aim, self.rng.child("targets")),
+        )
         self.evaded = [self._asked(one) for one in work.evasions]
+
+    def _behind(self) -> tuple[Classifier, Classifier]:
+        """The model as evasions see it, and as it answers."""
+        transformation = self.work.transformation
+        if transformation is None:
+            return self.bare, self.bare
+        seen = defended(self.bare, transformation, rng=self.rng.child("seen"))
+        return seen, defended(self.bare, transformation, rng=self.rng.child("answers"), draws=1)
 
     def _asked(self, evasion: Evasion) -> Evaded:
         """What an evasion comes to, with each of its budgets if it has one."""
@@ -112,12 +131,13 @@ class _Led:
             headline=self._headline(still),
             accuracy=self.accuracy,
             aim=work.aim,
+            transformation=None if work.transformation is None else str(spec_of(work.transformation)),
             evasions=tuple(evasion_record(one, self.among, total) for one in self.evaded),
             standing=still,
             cautions=warned,
             linear=linear,
             sweeps=swept,
-            model=assembly.model_record(self.model, file_name=source.file_name, sha256=source.sha256),
+            model=assembly.model_record(self.bare, file_name=source.file_name, sha256=source.sha256),
             data=EvadedImagesRecord(
                 name=self.images.name,
                 digest=self.images.digest(),

@@ -51,7 +51,7 @@ def evasion_record(evaded: Evaded, among: Victims, total: int) -> EvasionRecord:
     """
     evasion, last = evaded.evasion, evaded.last
     if is_budgeted(evasion):
-        budgets = tuple(_spent(one.astray, one.eps, total) for one in evaded.tried)
+        budgets = tuple(_spent(one.astray, one.eps, total, behind=among.bare is not None) for one in evaded.tried)
         smallest, largest = None, evaded.tried[-1].eps
     else:
         farthest = float(last.saved_size.max())
@@ -80,7 +80,7 @@ def standing(evaded: Sequence[Evaded], total: int) -> tuple[StandingAccuracyReco
     return tuple(found)
 
 
-def _spent(astray: Astray, eps: float, total: int) -> BudgetRecord:
+def _spent(astray: Astray, eps: float, total: int, *, behind: bool) -> BudgetRecord:
     """What became of a budget."""
     misled = astray.misled()
     return BudgetRecord(
@@ -89,6 +89,7 @@ def _spent(astray: Astray, eps: float, total: int) -> BudgetRecord:
         reached=wilson(int(astray.reached.sum()), len(astray.reached)),
         in_floats=wilson(int(astray.right_in_floats.sum()), total),
         noise=wilson(int(astray.right_with_noise.sum()), total),
+        unaware=wilson(int(astray.right_unaware.sum()), total) if behind else None,
         confidence=float(astray.sure[misled].mean()) if bool(misled.any()) else None,
         beyond=int(astray.outside),
     )
@@ -104,6 +105,7 @@ def _within(astray: Astray, eps: float, total: int) -> BudgetRecord:
         reached=wilson(int((astray.reached & near).sum()), len(near)),
         in_floats=wilson(int((~in_floats).sum()), total),
         noise=None,
+        unaware=None,
         confidence=float(astray.sure[misled].mean()) if bool(misled.any()) else None,
         beyond=0,
     )
@@ -127,7 +129,7 @@ def _quartiles(sizes: Tensor) -> tuple[float, float, float]:
 
 def _examples(astray: Astray, among: Victims) -> tuple[EvadedExample, ...]:
     """The first images, before and after."""
-    model, shown = among.model, astray.shown
+    model, shown = among.judge, astray.shown
     before = whole_levels(among.images.images(list(range(len(shown)))))
     with model.frozen(), torch.no_grad():
         sources, outcomes = (model.logits(i.to(model.device)).softmax(1).cpu() for i in (before, shown))

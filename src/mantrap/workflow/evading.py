@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard, cast
 
-from mantrap.core import BudgetedEvasion, Classifier, Evasion, ImageSet, spec_of
+from mantrap.core import BudgetedEvasion, Classifier, Evasion, ImageSet, Transformation, spec_of
 from mantrap.errors import UsageError
 from mantrap.records import AimedAt
 from mantrap.records.base import SCHEMA_VERSION
@@ -26,6 +26,7 @@ class Evading:
         evasions: Who misleads it.
         budgets: With which budgets, in rising order; parts of each evasion's own where there are none.
         aim: Where to lead images.
+        transformation: What is done to images before the model sees them, which evasions know and attack through.
         seed: Of all randomness.
         command: How to run it again, for the record.
 
@@ -41,6 +42,7 @@ class Evading:
     evasions: tuple[Evasion, ...]
     budgets: tuple[float, ...] = ()
     aim: AimedAt = AimedAt.AWAY
+    transformation: Transformation | None = None
     seed: int = 0
     command: str = ""
 
@@ -79,6 +81,7 @@ class Evading:
             "evasions": [str(spec_of(one)) for one in self.evasions],
             "budgets": list(self.budgets),
             "aim": self.aim.value,
+            "transformation": None if self.transformation is None else str(spec_of(self.transformation)),
             "seed": self.seed,
             "versions": versions(),
         }

@@ -7,7 +7,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mantrap.core import AWAY, Classifier, Cost, Evasion, Goal, ImageSet, Memo, Progress, Rng, spec_of
+from mantrap.core import (
+    AWAY,
+    Classifier,
+    Cost,
+    Evasion,
+    Goal,
+    ImageSet,
+    Memo,
+    Perturbed,
+    Progress,
+    Rng,
+    spec_of,
+)
 from mantrap.core.shapes import Images, Labels
 from mantrap.evade import perturb
 from mantrap.evade.noise import noisy
@@ -26,13 +38,17 @@ class Victims:
     """Images that a model gets right, and where each is to be led.
 
     Args:
-        model: The classifier.
+        model: The classifier as evasions see it.
+        judge: The classifier as it answers; another one where a random transformation is before it.
+        bare: The classifier without a transformation; ``None`` where there is none.
         images: Those images, with their labels.
         numbers: Their places in the set that they are from.
         targets: For each the class to lead it to, [n]; ``None`` for any other.
     """
 
     model: Classifier
+    judge: Classifier
+    bare: Classifier | None
     images: ImageSet
     numbers: tuple[int, ...]
     targets: Labels | None
@@ -48,16 +64,11 @@ class Victims:
         return AWAY if self.targets is None else Goal(self.targets[places])
 
 
-def victims(model: Classifier, images: ImageSet, right: Bool[Tensor, " n"], aim: AimedAt, rng: Rng) -> Victims:
-    """The images that a model gets right, each with a class drawn for it if it is to be led to one."""
-    numbers = right.nonzero().flatten().tolist()
-    chosen = images.subset(numbers)
-    assert chosen.labels is not None
-    targets = None
-    if aim is AimedAt.RANDOM:
-        further = torch.randint(1, model.num_classes, (len(numbers),), generator=rng.torch())
-        targets = (chosen.labels + further) % model.num_classes
-    return Victims(model, chosen, tuple(numbers), targets)
+def drawn_targets(labels: Labels, classes: int, aim: AimedAt, rng: Rng) -> Labels | None:
+    """For each image a class drawn for it that is not its own, [n], if it is to be led to one."""
+    if aim is AimedAt.AWAY:
+        return None
+    return (labels + torch.randint(1, classes, labels.shape, generator=rng.torch())) % classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +81,8 @@ class Astray:
         right_in_floats: Whether the model gets it right before it is rounded, [n].
         reached_in_floats: Whether it was led there before it was rounded, [n].
         right_with_noise: Whether the model gets it right with noise of the same size, [n].
+        right_unaware: Whether the model gets right, behind its transformation, what was made for it without one, [n];
+            all of them where there is none.
         sure: The model's confidence in what it says of the saved picture, [n].
         size: Norm of the change before rounding, [n].
         saved_size: Norm of the change of the saved picture, [n].
@@ -83,6 +96,7 @@ class Astray:
     right_in_floats: Bool[Tensor, " n"]
     reached_in_floats: Bool[Tensor, " n"]
     right_with_noise: Bool[Tensor, " n"]
+    right_unaware: Bool[Tensor, " n"]
     sure: Float[Tensor, " n"]
     size: Float[Tensor, " n"]
     saved_size: Float[Tensor, " n"]
@@ -143,35 +157,44 @@ def lead_astray(
 
 def _batch(evasion: Evasion, among: Victims, places: slice, rng: Rng) -> dict[str, Tensor]:
     """The same of some images, as tensors that can be kept."""
-    model, goal, labels = among.model, among.goal(places), among.labels[places]
+    judge, goal, labels = among.judge, among.goal(places), among.labels[places]
     originals = whole_levels(among.images.images(list(range(places.start, places.stop))))
-    made = perturb(evasion, model, originals, labels, goal=goal, rng=rng)
     eps = evasion.eps if is_budgeted(evasion) else None
-    saved = as_saved(made.images, originals, eps=eps, norm=evasion.norm)
-    change = made.images - originals
+
+    def saved_of(made: Perturbed) -> Images:
+        return as_saved(made.images, originals, eps=eps, norm=evasion.norm)
+
+    made = perturb(evasion, among.model, originals, labels, goal=goal, rng=rng)
+    saved, change = saved_of(made), made.images - originals
     sizes = norms(change, evasion.norm)
     noise = noisy(originals, sizes if eps is None else eps, evasion.norm, rng.child("noise"))
-    with model.frozen(), torch.no_grad():
-        as_floats, as_picture, with_noise = (_answers(model, images) for images in (made.images, saved, noise))
+    as_floats, as_picture, with_noise = (_answers(judge, images) for images in (made.images, saved, noise))
     sure, said = as_picture.softmax(1).max(1)
+    cost, unaware = made.cost + Cost(forward=3 * len(labels)), torch.ones_like(labels, dtype=torch.bool)
+    if among.bare is not None:
+        before = perturb(evasion, among.bare, originals, labels, goal=goal, rng=rng)
+        unaware = _answers(judge, saved_of(before)).argmax(1) == labels
+        cost += before.cost + Cost(forward=len(labels))
     return {
         "right": said == labels,
         "reached": goal.reached(as_picture, labels),
         "right_in_floats": as_floats.argmax(1) == labels,
         "reached_in_floats": goal.reached(as_floats, labels),
         "right_with_noise": with_noise.argmax(1) == labels,
+        "right_unaware": unaware,
         "sure": sure,
         "size": sizes,
         "saved_size": norms(saved - originals, evasion.norm),
         "distortion": distortion(change),
         "outside": torch.tensor([0 if eps is None else beyond(saved, originals, eps, evasion.norm)]),
         "shown": saved[: max(0, SHOWN - places.start)].clone(),
-        "cost": torch.tensor([made.cost.forward + 3 * len(labels), made.cost.backward]),
+        "cost": torch.tensor([cost.forward, cost.backward]),
     }
 
 
 def _answers(model: Classifier, images: Images) -> Tensor:
-    return finite_logits(model, images.to(model.device)).cpu()
+    with model.frozen(), torch.no_grad():
+        return finite_logits(model, images.to(model.device)).cpu()
 
 
 def _joined(parts: Sequence[dict[str, Tensor]]) -> Astray:

@@ -48,7 +48,7 @@ def test_without_a_folder_it_writes_nothing_and_says_what_it_found(evade, place)
 
 
 def test_its_command_does_the_same_again(evade, mantrap, tmp_path):
-    _, first, _ = evade("--json", "--eps", "0.2", "--seed", "3", "--aim", "random")
+    _, first, _ = evade("--json", "--eps", "0.2", "--seed", "3", "--aim", "random", "--behind", "blur")
     words = shlex.split(EvadeRecord.from_json(first).reproduction.command)
 
     assert words[:3] == ["mantrap", "evade", "clean.safetensors"]
@@ -70,6 +70,7 @@ def test_several_evasions_are_asked_in_order_each_once(evade):
         (["--eps", "1.5"], 2, "expected eps of at most 1"),
         (["--eps", "0"], 2, "expected eps above 0"),
         (["--eps", "a lot"], 2, "expected --eps with numbers"),
+        (["--behind", "nothing"], 2, "expected a transformation out of"),
         (["--attack", "nothing"], 2, "expected an evasion out of"),
         (["--images", "bare.npz"], 4, "expected labels for"),
     ],

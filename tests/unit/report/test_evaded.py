@@ -8,6 +8,7 @@ import re
 import pytest
 
 from mantrap.evade import Bim, Fgsm
+from mantrap.evade.transformations import BitDepth
 from mantrap.records import EvadeRecord
 from mantrap.report import render_evade_html, render_evade_text
 from mantrap.workflow.evade import evade
@@ -112,3 +113,14 @@ def test_the_record_comes_back_and_renders_to_the_same(record, page):
 
     assert again == record
     assert render_evade_html(again) == page
+
+
+def test_behind_a_transformation_it_says_what_whoever_does_not_know_it_finds():
+    record = evade(work((Fgsm(eps=0.1),), transformation=BitDepth(bits=2), each=5))
+    page, text = render_evade_html(record), render_evade_text(record)
+
+    assert "behind <strong>bit_depth(bits=2)</strong>" in page
+    assert page.count("Right if unaware") == 1
+    assert "Right if unaware" not in render_evade_html(evade(work((Fgsm(eps=0.1),), each=5)))
+    assert text.startswith("MEASURED  m.safetensors behind bit_depth(bits=2)\n")
+    assert text.count("; made without the transformation") == 5

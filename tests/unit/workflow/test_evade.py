@@ -11,6 +11,7 @@ from PIL import Image
 from mantrap.core import SILENT, Classifier
 from mantrap.errors import DataError, OutputError, SpecError, UsageError
 from mantrap.evade import Bim, Fgsm, Pgd
+from mantrap.evade.transformations import Blur, RandomResize
 from mantrap.records import AimedAt, EvadeRecord
 from mantrap.workflow.evade import evade
 from tests.cleansing import stable
@@ -135,6 +136,34 @@ class TestAim:
         drawn = evade(work((Bim(eps=0.45),), planted=SMALL, aim=AimedAt.RANDOM, budgets=(0.2,)))
 
         assert away.evasions[0].budgets[0].reached.hits > drawn.evasions[0].budgets[0].reached.hits
+
+
+class TestBehind:
+    """What was made for the bare model is blurred away for the most part, what knows of the blur is not."""
+
+    def test_it_is_attacked_through_and_what_was_made_without_it_stands_beside_that(self):
+        record = evade(work((Bim(),), budgets=(0.02, 0.2), transformation=Blur(sigma=0.7)))
+        small, large = record.evasions[0].budgets
+
+        assert record.transformation == "blur(sigma=0.7)"
+        assert small.accuracy.hits == small.unaware.hits == record.accuracy.hits == 40
+        assert large.accuracy.hits < 5
+        assert large.unaware.hits > 25
+
+    def test_without_one_there_is_nothing_to_be_unaware_of(self):
+        (budget,) = evade(work((Fgsm(),), budgets=(0.1,), each=2)).evasions[0].budgets
+
+        assert budget.unaware is None
+
+    def test_what_draws_is_measured_with_other_draws_than_evasions_see(self, monkeypatch):
+        asked = []
+        search = Fgsm.search
+        monkeypatch.setattr(Fgsm, "search", lambda self, task, **k: asked.append(task.model) or search(self, task, **k))
+        record = evade(work((Fgsm(),), budgets=(0.1,), each=3, transformation=RandomResize()))
+
+        assert record.transformation == "random_resize"
+        assert len(asked) == 2  # behind it, and bare
+        assert len(asked[0].module._streams) == 8
 
 
 class TestAround:
