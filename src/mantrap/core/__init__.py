@@ -1,7 +1,17 @@
 """The nouns everything else speaks in. Nothing here knows an attack: see ``core.attack`` and ``core.truth``."""
 
 from mantrap.core.classifier import Classifier
-from mantrap.core.evasion import AWAY, BudgetedEvasion, Evasion, Goal, MinimalEvasion, Perturbed, Problem
+from mantrap.core.evasion import (
+    AWAY,
+    BudgetedEvasion,
+    CoveringEvasion,
+    Evasion,
+    Goal,
+    MinimalEvasion,
+    NotingEvasion,
+    Perturbed,
+    Problem,
+)
 from mantrap.core.guards import FittedGuard, Guard, Scorer, Suspicion
 from mantrap.core.imageset import Batch, ImageSet
 from mantrap.core.memo import FORGETFUL, Elsewhere, Memo, SharedMemo
@@ -36,6 +46,7 @@ __all__ = [
     "BudgetedEvasion",
     "Classifier",
     "Cost",
+    "CoveringEvasion",
     "Detection",
     "Detector",
     "Elsewhere",
@@ -47,6 +58,7 @@ __all__ = [
     "LabelFinding",
     "Memo",
     "MinimalEvasion",
+    "NotingEvasion",
     "OutOfTime",
     "Pair",
     "Pairs",

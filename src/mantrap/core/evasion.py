@@ -114,8 +114,9 @@ class Evasion(Protocol):
     """Makes adversarial examples: images that look as they did, and that a model takes for something else.
 
     An evasion is a frozen dataclass of hyperparameters. One of a fixed budget has an ``eps`` and a ``norm``, and stays
-    within that ball; one of the smallest norm has a ``norm`` that it makes small. Both stay within [0, 1]. The same
-    ``rng`` gives the same result. :func:`mantrap.evade.perturb` asks it.
+    within that ball; one of the smallest norm has a ``norm`` that it makes small; one that covers has the ``size`` of
+    what it paints over. All stay within [0, 1]. The same ``rng`` gives the same result. :func:`mantrap.evade.perturb`
+    asks it.
     """
 
     name: ClassVar[str]
@@ -157,3 +158,19 @@ class MinimalEvasion(Evasion, Protocol):
     """An evasion that looks for the smallest perturbation that reaches the goal."""
 
     norm: str
+
+
+@runtime_checkable
+class CoveringEvasion(Evasion, Protocol):
+    """An evasion that paints over one rectangle of each image as it likes, and leaves all else as it is."""
+
+    size: tuple[int, int]
+    """Height and width of the rectangle, in pixels."""
+
+
+@runtime_checkable
+class NotingEvasion(Evasion, Protocol):
+    """An evasion that does not treat all models alike, and says so."""
+
+    def notes(self, model: Classifier) -> tuple[str, ...]:
+        """What the reader must know about how it goes with this model, in plain sentences."""

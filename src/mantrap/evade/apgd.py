@@ -43,8 +43,9 @@ class Apgd:
     Reference: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks, ICML 2020, algorithm 1, conditions 1 and 2 and section 4; the loss with targets is equation 7.
 
-    Deviations: given back is the point farthest beyond the goal, by the logits' margin, not the one of highest loss. The
-    nearest point of an L2 ball and the box is found one after the other, as in the authors' code.
+    Deviations: given back is the point farthest beyond the goal, by the logits' margin, not the one of highest loss.
+    Points are taken back into the ball and then into the box, as in the authors' code, which for L2 is not the nearest
+    point of both.
     """
 
     name: ClassVar[str] = "apgd"
@@ -116,9 +117,7 @@ class Apgd:
         return [Problem(problem.model, problem.images, problem.labels, Goal(one)) for one in others.unbind(1)]
 
 
-def apgd(
-    problem: Problem, start: Images, *, toward: Problem, loss: Loss, ascent: Ascent
-) -> tuple[Images, PerImage]:
+def apgd(problem: Problem, start: Images, *, toward: Problem, loss: Loss, ascent: Ascent) -> tuple[Images, PerImage]:
     """The point of each search that is farthest beyond the goal, [n, c, h, w], and how far that is, in logits, [n].
 
     Args:

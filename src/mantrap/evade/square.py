@@ -170,5 +170,5 @@ def _hill(height: int, width: int) -> Float[Tensor, "s t"]:
     rows, columns = ((torch.arange(side) - side // 2).abs() for side in (height, width))
     rings = torch.maximum(rows[:, None], columns)
     falling = (1 / torch.arange(1, max(height, width) // 2 + 2).square()).flip(0).cumsum(0).flip(0)
-    hill = falling[rings]
-    return hill / hill.norm().clamp_min(torch.finfo(hill.dtype).tiny)
+    hill: Tensor = falling[rings]
+    return hill / hill.norm() if height else hill
