@@ -127,12 +127,12 @@ class TestResult:
             assert int(columns[-1] - columns[0]) < covering.size[1]
 
     @every_size
-    def test_what_all_images_share_misleads_those_of_all_classes_but_one(self, planted):
+    def test_what_all_images_share_misleads_those_of_half_of_the_classes_at_least(self, planted):
         labels = planted.images(3, "evade").labels
         for evasion in (EVASIONS.create(EVASIONS.kind(name).quick) for name in sorted(SHARED)):
             stood = answers(planted, made(generous(evasion, planted), planted).images) == labels
 
-            assert len(labels[stood].unique()) <= 1
+            assert len(labels[stood].unique()) <= planted.classes // 2
 
     @every_size
     def test_a_generous_budget_misleads_a_linear_model_on_every_image(self, each_on_its_own, planted):
