@@ -4,7 +4,6 @@ import torch
 from torch import nn
 
 from mantrap.core import Classifier, Problem
-from mantrap.core.shapes import Images
 
 
 class Bowl(nn.Module):
@@ -22,5 +21,5 @@ class Bowl(nn.Module):
 def bowl(middle, steepness, pixels) -> Problem:
     """Lead images, [[value, ...], ...], away from the first class: up to the middle of the bowl."""
     model = Classifier(Bowl(middle, steepness), input_shape=(1, 1, len(middle)), num_classes=2)
-    images: Images = torch.tensor(pixels, dtype=torch.float64)[:, None, None]
+    images = torch.tensor(pixels, dtype=torch.float64)[:, None, None]
     return Problem(model, images, torch.zeros(len(pixels), dtype=torch.int64))
