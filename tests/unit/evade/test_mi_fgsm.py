@@ -10,14 +10,14 @@ from mantrap.evade.mi_fgsm import mi_fgsm
 from tests.evading import bowl
 from tests.rivals import misled, of_foolbox, of_torchattacks, sights, trained
 
-MIDDLE, BEGIN = (0.52, 0.9), (0.5, 0.5)
+MIDDLE, STEEPNESS, BEGIN = (0.52, 0.9), (1.0, 3.0), (0.5, 0.5)
 
 
 def by_hand(decay, *, norm, eps, step, steps):
     """Algorithm 1 for two pixels, in plain numbers."""
     at, memory = list(BEGIN), [0.0, 0.0]
     for _ in range(steps):
-        rise = [2 * (middle - value) for middle, value in zip(MIDDLE, at, strict=True)]
+        rise = [2 * s * (m - value) for s, m, value in zip(STEEPNESS, MIDDLE, at, strict=True)]
         memory = [decay * m + r / sum(map(abs, rise)) for m, r in zip(memory, rise, strict=True)]
         length = sum(m * m for m in memory) ** 0.5
         ways = [m / length if norm == "l2" else (m > 0) - (m < 0) for m in memory]
@@ -30,17 +30,17 @@ def by_hand(decay, *, norm, eps, step, steps):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("steps", [1, 2, 3, 6])
-@pytest.mark.parametrize("decay", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("decay", [0.0, 1.0, 4.0])
 def test_each_step_goes_along_the_decaying_sum_of_gradients_over_their_l1_norms(decay, steps, norm):
     settings = MiFgsm(eps=0.12, norm=norm, step=0.05 / 0.12, steps=steps)
-    found = mi_fgsm(bowl(MIDDLE, (1, 1), [BEGIN]), settings.ascent, decay)
+    found = mi_fgsm(bowl(MIDDLE, STEEPNESS, [BEGIN]), settings.ascent, decay)
 
     expected = torch.tensor(by_hand(decay, norm=norm, eps=0.12, step=0.05, steps=steps), dtype=torch.float64)
     torch.testing.assert_close(found.flatten(), expected)
 
 
 def test_the_hand_has_a_case_in_which_the_memory_turns_a_step():
-    assert by_hand(2.0, norm="linf", eps=0.12, step=0.05, steps=2)[0] == pytest.approx(0.6)
+    assert by_hand(4.0, norm="linf", eps=0.12, step=0.05, steps=2)[0] == pytest.approx(0.6)
     assert by_hand(1.0, norm="linf", eps=0.12, step=0.05, steps=2)[0] == pytest.approx(0.5)
 
 
