@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from mantrap.core import AWAY, Classifier, Evasion, Goal, Perturbed, Rng, spec_of
+from mantrap.core import AWAY, Classifier, CoveringEvasion, Evasion, Goal, Perturbed, Rng, spec_of
 from mantrap.errors import DataError, FailedError, ModelError, UsageError
 from mantrap.evade import EVASIONS, perturb
 from mantrap.ops.projections import NORMS, norms
@@ -26,12 +26,22 @@ from tests.scans import EVERY_SIZE, SMALL, exact
 ONE_STEP = {"fgsm", "rfgsm"}
 """What leads towards a target in one step may stop short of it, or go past it."""
 
+SHARED = {"universal", "patch"}
+"""What all images share leads those of one class astray at the cost of another: of the class that it leads to."""
+
+
+def has(field):
+    return lambda kind: field in {one.name for one in dataclasses.fields(kind)}
+
+
 every_size = pytest.mark.parametrize("planted", EVERY_SIZE, ids=str)
 evasion = those(EVASIONS)
 aiming = those(EVASIONS, lambda kind: kind.aims)
 only_away = those(EVASIONS, lambda kind: not kind.aims)
-budgeted = those(EVASIONS, lambda kind: "eps" in {field.name for field in dataclasses.fields(kind)})
-minimal = those(EVASIONS, lambda kind: "eps" not in {field.name for field in dataclasses.fields(kind)})
+budgeted = those(EVASIONS, has("eps"))
+covering = those(EVASIONS, has("size"))
+minimal = those(EVASIONS, lambda kind: not has("eps")(kind) and not has("size")(kind))
+each_on_its_own = those(EVASIONS, lambda kind: has("eps")(kind) and kind.name not in SHARED)
 patient = those(EVASIONS, lambda kind: kind.aims and kind.name not in ONE_STEP)
 by_gradients = those(EVASIONS, lambda kind: kind.needs_gradients)
 by_answers = those(EVASIONS, lambda kind: not kind.needs_gradients)
@@ -66,9 +76,11 @@ def answers(planted, images):
     return logits(planted, images).argmax(1)
 
 
-def generous(evasion):
-    """The same with a large budget, if it has one."""
-    if "eps" not in {field.name for field in dataclasses.fields(evasion)}:
+def generous(evasion, planted):
+    """The same with a large budget, if it has one; for a patch that is the whole image."""
+    if has("size")(evasion):
+        return dataclasses.replace(evasion, size=planted.shape[1:])
+    if not has("eps")(evasion):
         return evasion
     return dataclasses.replace(evasion, eps={"linf": 0.45, "l2": 6.0, "l1": 60.0}[evasion.norm])
 
@@ -85,7 +97,7 @@ def distances(planted, norm):
 
 def test_an_evasion_is_what_the_protocol_says(evasion):
     assert isinstance(evasion, Evasion)
-    assert evasion.norm in NORMS
+    assert isinstance(evasion, CoveringEvasion) or evasion.norm in NORMS
 
 
 class TestResult:
@@ -106,9 +118,26 @@ class TestResult:
         assert float(norms(change, budgeted.norm).max()) > 0
 
     @every_size
-    def test_a_generous_budget_misleads_a_linear_model_on_every_image(self, budgeted, planted):
-        eps = 3 * float(distances(planted, budgeted.norm).max())
-        found = made(dataclasses.replace(budgeted, eps=eps), planted)
+    def test_one_that_covers_changes_one_rectangle_and_nothing_else(self, covering, planted):
+        changed = ((made(covering, planted).images - pixels(planted)) != 0).any(1)
+
+        for image in changed:
+            rows, columns = (image.any(side).nonzero()[:, 0] for side in (1, 0))
+            assert int(rows[-1] - rows[0]) < covering.size[0]
+            assert int(columns[-1] - columns[0]) < covering.size[1]
+
+    @every_size
+    def test_what_all_images_share_misleads_those_of_half_of_the_classes_at_least(self, planted):
+        labels = planted.images(3, "evade").labels
+        for evasion in (EVASIONS.create(EVASIONS.kind(name).quick) for name in sorted(SHARED)):
+            stood = answers(planted, made(generous(evasion, planted), planted).images) == labels
+
+            assert len(labels[stood].unique()) <= planted.classes // 2
+
+    @every_size
+    def test_a_generous_budget_misleads_a_linear_model_on_every_image(self, each_on_its_own, planted):
+        eps = 3 * float(distances(planted, each_on_its_own.norm).max())
+        found = made(dataclasses.replace(each_on_its_own, eps=eps), planted)
 
         assert not bool((answers(planted, found.images) == planted.images(3, "evade").labels).any())
 
@@ -129,14 +158,14 @@ class TestResult:
 
     @every_size
     def test_a_target_is_reached(self, patient, planted):
-        found = made(generous(patient), planted, goal=next_class(planted))
+        found = made(generous(patient, planted), planted, goal=next_class(planted))
 
         assert torch.equal(answers(planted, found.images), next_class(planted).targets)
 
     @every_size
     def test_a_target_becomes_likelier_in_any_case(self, aiming, planted):
         targets = next_class(planted).targets[:, None]
-        found = made(generous(aiming), planted, goal=next_class(planted)).images
+        found = made(generous(aiming, planted), planted, goal=next_class(planted)).images
         likely = [logits(planted, images).softmax(1).gather(1, targets) for images in (pixels(planted), found)]
 
         assert bool((likely[1] > likely[0]).all())
@@ -311,6 +340,10 @@ class TestBadInput:
         most = {"linf": 1.0, "l2": math.sqrt(shape), "l1": float(shape)}[budgeted.norm]
         with pytest.raises(UsageError, match=r"eps.*of at most"):
             made(dataclasses.replace(budgeted, eps=1.01 * most))
+
+    def test_a_patch_larger_than_the_images(self, covering):
+        with pytest.raises(UsageError, match=r"fits into 7x9 pixels, got 8x1"):
+            made(dataclasses.replace(covering, size=(8, 1)))
 
     @pytest.mark.parametrize("eps", [0.0, -0.1])
     def test_a_budget_that_is_none(self, budgeted, eps):

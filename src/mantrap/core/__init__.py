@@ -1,7 +1,18 @@
 """The nouns everything else speaks in. Nothing here knows an attack: see ``core.attack`` and ``core.truth``."""
 
 from mantrap.core.classifier import Classifier
-from mantrap.core.evasion import AWAY, AnyNorm, BudgetedEvasion, Evasion, Goal, Perturbed, Problem
+from mantrap.core.evasion import (
+    AWAY,
+    AnyNorm,
+    BudgetedEvasion,
+    CoveringEvasion,
+    Evasion,
+    Goal,
+    MinimalEvasion,
+    NotingEvasion,
+    Perturbed,
+    Problem,
+)
 from mantrap.core.guards import FittedGuard, Guard, Scorer, Suspicion
 from mantrap.core.imageset import Batch, ImageSet
 from mantrap.core.memo import FORGETFUL, Elsewhere, Memo, SharedMemo
@@ -38,6 +49,7 @@ __all__ = [
     "BudgetedEvasion",
     "Classifier",
     "Cost",
+    "CoveringEvasion",
     "Detection",
     "Detector",
     "Elsewhere",
@@ -48,6 +60,8 @@ __all__ = [
     "ImageSet",
     "LabelFinding",
     "Memo",
+    "MinimalEvasion",
+    "NotingEvasion",
     "OutOfTime",
     "Pair",
     "Pairs",

@@ -117,8 +117,9 @@ class Evasion(Protocol):
     """Makes adversarial examples: images that look as they did, and that a model takes for something else.
 
     An evasion is a frozen dataclass of hyperparameters. One of a fixed budget has an ``eps`` and a ``norm``, and stays
-    within that ball; one of the smallest norm has a ``norm`` that it makes small. Both stay within [0, 1]. The same
-    ``rng`` gives the same result. :func:`mantrap.evade.perturb` asks it.
+    within that ball; one of the smallest norm has a ``norm`` that it makes small; one that covers has the ``size`` of
+    what it paints over. All stay within [0, 1]. The same ``rng`` gives the same result. :func:`mantrap.evade.perturb`
+    asks it.
     """
 
     name: ClassVar[str]
@@ -127,10 +128,6 @@ class Evasion(Protocol):
     """Whether it asks for the gradient of the model's answer by the pixels; one that does not only asks for answers."""
     aims: ClassVar[bool]
     """Whether it can lead to a given class, and not only away from the own one."""
-
-    @property
-    def norm(self) -> AnyNorm:
-        """What its perturbations are measured by."""
 
     def search(self, problem: Problem, *, rng: Rng, progress: Progress = SILENT) -> Images:
         """Images near the given ones that the model takes for something else.
@@ -157,3 +154,33 @@ class BudgetedEvasion(Evasion, Protocol):
     @property
     def eps(self) -> float:
         """The budget, of pixels in [0, 1]."""
+
+    @property
+    def norm(self) -> AnyNorm:
+        """What it is measured by."""
+
+
+@runtime_checkable
+class MinimalEvasion(Evasion, Protocol):
+    """An evasion that looks for the smallest perturbation that reaches the goal; it has no ``eps``."""
+
+    @property
+    def norm(self) -> AnyNorm:
+        """What it makes small."""
+
+
+@runtime_checkable
+class CoveringEvasion(Evasion, Protocol):
+    """An evasion that paints over one rectangle of each image as it likes, and leaves all else as it is."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the rectangle, in pixels."""
+
+
+@runtime_checkable
+class NotingEvasion(Evasion, Protocol):
+    """An evasion that does not treat all models alike, and says so."""
+
+    def notes(self, model: Classifier) -> tuple[str, ...]:
+        """What the reader must know about how it goes with this model, in plain sentences."""

@@ -3,17 +3,39 @@
 from typing import Final
 
 from mantrap.core import Evasion, Registry
+from mantrap.evade.adversarial_patch import AdversarialPatch
+from mantrap.evade.apgd import Apgd
 from mantrap.evade.bim import Bim
 from mantrap.evade.fgsm import Fgsm
+from mantrap.evade.mi_fgsm import MiFgsm
 from mantrap.evade.perturb import perturb
 from mantrap.evade.pgd import Pgd
 from mantrap.evade.rfgsm import RandomFgsm
+from mantrap.evade.single import SINGLE
+from mantrap.evade.square import Square
+from mantrap.evade.universal import Universal
+from mantrap.evade.worst_case import WorstCase
 
-EVASIONS: Registry[Evasion] = Registry("evasion", [Fgsm, RandomFgsm, Bim, Pgd])
+EVASIONS: Registry[Evasion] = Registry("evasion", [*SINGLE, WorstCase])
 
 DEFAULT_EVASIONS: Final = (Fgsm.name, Pgd.name)
 """Those that mislead a model where none is named."""
 DEFAULT_TRANSFERRED: Final = Fgsm.name
 """The one that makes examples to be shown to other models where none is named."""
 
-__all__ = ["DEFAULT_EVASIONS", "DEFAULT_TRANSFERRED", "EVASIONS", "Bim", "Fgsm", "Pgd", "RandomFgsm", "perturb"]
+__all__ = [
+    "DEFAULT_EVASIONS",
+    "DEFAULT_TRANSFERRED",
+    "EVASIONS",
+    "AdversarialPatch",
+    "Apgd",
+    "Bim",
+    "Fgsm",
+    "MiFgsm",
+    "Pgd",
+    "RandomFgsm",
+    "Square",
+    "Universal",
+    "WorstCase",
+    "perturb",
+]

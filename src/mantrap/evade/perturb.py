@@ -5,7 +5,19 @@ from typing import TypeAlias
 from jaxtyping import Int64
 from torch import Tensor
 
-from mantrap.core import AWAY, SILENT, Classifier, Evasion, Goal, Perturbed, Problem, Progress, Rng, spec_of
+from mantrap.core import (
+    AWAY,
+    SILENT,
+    Classifier,
+    Evasion,
+    Goal,
+    NotingEvasion,
+    Perturbed,
+    Problem,
+    Progress,
+    Rng,
+    spec_of,
+)
 from mantrap.core.shapes import Images
 from mantrap.errors import DataError, UsageError
 from mantrap.ops.counting import counting
@@ -52,7 +64,8 @@ def perturb(
     with model.frozen(), counting(model) as count:
         problem = Problem(model, images.detach().to(here), labels.to(here), aimed)
         made = evasion.search(problem, rng=rng, progress=progress).detach()
-    return Perturbed(images=made.to(images.device), evasion=str(spec_of(evasion)), cost=count.cost)
+    notes = evasion.notes(model) if isinstance(evasion, NotingEvasion) else ()
+    return Perturbed(images=made.to(images.device), evasion=str(spec_of(evasion)), cost=count.cost, notes=notes)
 
 
 def _check_images(images: Images, shape: tuple[int, int, int]) -> None:

@@ -85,10 +85,21 @@ def pgd(
     moved = onto_box(start)
     with model.frozen():
         for _ in range(ascent.steps):
-            rise = slope(model, moved, labels, climb)
-            ahead = moved + ascent.step * steepest(rise, ascent.norm)
-            moved = onto_box(origin + onto_ball(ahead - origin, ascent.eps, ascent.norm))
+            moved = one_step(origin, moved, slope(model, moved, labels, climb), ascent)
     return moved.to(images.device)
+
+
+def one_step(origin: Images, moved: Images, rise: Images, ascent: Ascent) -> Images:
+    """One step along the steepest direction, back onto the ball around the images, and back into the box of pixels.
+
+    Args:
+        origin: The images, [n, c, h, w] in [0, 1].
+        moved: Where the step begins, [n, c, h, w].
+        rise: What is climbed along, such as the gradient there, [n, c, h, w].
+        ascent: Norm, radius and length of the step.
+    """
+    ahead = moved + ascent.step * steepest(rise, ascent.norm)
+    return onto_box(origin + onto_ball(ahead - origin, ascent.eps, ascent.norm))
 
 
 def slope(model: Classifier, images: Images, labels: Labels, climb: Climb) -> Images:
@@ -100,15 +111,25 @@ def slope(model: Classifier, images: Images, labels: Labels, climb: Climb) -> Im
     """
     with torch.enable_grad():
         pixels = images.detach().requires_grad_()
-        height = climb(model, pixels, labels).sum()
-        if not height.requires_grad:
-            raise ModelError(
-                expected="an answer that has a gradient by the pixels",
-                got="one that is cut off from them, such as rounded or detached values",
-                remedy="Take an evasion that needs none, such as square, or a model without the step that cuts it off.",
-            )
-        (gradient,) = torch.autograd.grad(height, pixels)
-    if not bool(gradient.isfinite().all()):
+        return pixel_gradient(climb(model, pixels, labels), pixels)
+
+
+def pixel_gradient(heights: PerImage, pixels: Images) -> Images:
+    """The gradient of each image's own height to its pixels, which ask for one, [n, c, h, w].
+
+    Raises:
+        ModelError: The heights have no gradient by the pixels.
+        FailedError: It is not finite.
+    """
+    if not heights.requires_grad:
+        raise ModelError(
+            expected="an answer that has a gradient by the pixels",
+            got="one that is cut off from them, such as rounded or detached values",
+            remedy="Take an evasion that needs none, such as square, or a model without the step that cuts it off.",
+        )
+    (gradient,) = torch.autograd.grad(heights.sum(), pixels)
+    # What is not finite shows in the sum, which is read much faster; a sum that overflows is looked at once more.
+    if not bool(gradient.sum().isfinite()) and not bool(gradient.isfinite().all()):
         raise FailedError(
             expected="a finite gradient to the images",
             got="infinite values, or some that are no numbers",

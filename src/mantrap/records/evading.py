@@ -1,10 +1,14 @@
 """How far a model is from being misled: what came of adversarial examples."""
 
 import enum
+from typing import Final
 
 from mantrap.records.audit import ModelRecord, Reproduction, StageCost, Volatile
 from mantrap.records.base import SCHEMA_VERSION, Record
 from mantrap.records.shown import Picture, Prediction, Rate
+
+AREA: Final = "area"
+"""What the budgets of patches are: the share of the picture that they cover."""
 
 
 class AimedAt(enum.Enum):
@@ -78,8 +82,10 @@ class EvadedExample(Record):
 class EvasionRecord(Record):
     """What came of one evasion.
 
-    ``budgets`` are in rising order; of an evasion of the smallest norm they say what would have been enough for which
-    images. ``largest`` is the budget that the examples show; ``None`` where they show the smallest perturbations.
+    ``norm`` is what its perturbations are measured by, or ``area`` of a patch. ``budgets`` are in rising order; of an
+    evasion of the smallest norm they say what would have been enough for which images. ``largest`` is the budget that
+    the examples show; ``None`` where they show the smallest perturbations. ``notes`` are what the evasion has to say of
+    itself with this model.
     """
 
     evasion: str
@@ -89,6 +95,7 @@ class EvasionRecord(Record):
     smallest: SmallestRecord | None
     largest: float | None
     examples: tuple[EvadedExample, ...]
+    notes: tuple[str, ...]
 
 
 class StandingAccuracyRecord(Record):

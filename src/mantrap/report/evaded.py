@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mantrap.records import Rate
-from mantrap.records.evading import AimedAt, BudgetRecord, EvadeRecord, SweepRecord
+from mantrap.records.evading import AREA, AimedAt, BudgetRecord, EvadeRecord, SweepRecord
 from mantrap.report.page import Opening, render_page, stages_of
 from mantrap.report.plot import Plot, Series, Values, draw_plot, draw_values
 from mantrap.report.words import VerdictWords, interval, number, percent, scrub
@@ -12,6 +12,7 @@ NORM_WORDS = {
     "linf": "the largest change of a pixel's value",
     "l2": "the Euclidean length of the change",
     "l1": "the sum of all changes",
+    AREA: "the share of the picture that is painted over",
 }
 """What perturbations are measured by, in words; pixels are from 0 to 1."""
 _FAINT = 6
@@ -90,7 +91,7 @@ def _norm(name: str, record: EvadeRecord) -> Norm:
     lines = [Series("all evasions together", "bad", ((0.0, record.accuracy), *right.items()), banded=True)]
     if noise:
         lines.append(Series("noise of the same size", "other", ((0.0, record.accuracy), *sorted(noise.items()))))
-    plot = draw_plot(f"Accuracy against the budget, {name}", f"eps: {NORM_WORDS[name]}", lines) if right else None
+    plot = draw_plot(f"Accuracy against the budget, {name}", f"budget: {NORM_WORDS[name]}", lines) if right else None
     return Norm(name, NORM_WORDS[name], plot, rows)
 
 
@@ -124,6 +125,7 @@ def render_evade_text(record: EvadeRecord) -> str:
                 f"{number(middle)} or less (quarters {number(low)} and {number(high)})"
             )
         lines += [_spent(budget) for budget in one.budgets]
+        lines += [f"  {note}" for note in one.notes]
     raised = [caution for caution in record.cautions if caution.raised]
     if raised:
         lines += ["", "False security", *(f"  - {caution.says}" for caution in raised)]
@@ -137,4 +139,4 @@ def _spent(budget: BudgetRecord) -> str:
     if budget.unaware is not None:
         noise += f"; made without the transformation {percent(budget.unaware.value)}"
     ends = interval((right.low, right.high))
-    return f"  eps {budget.eps:.4g}: right on {percent(right.value)} ({ends}){sure}{noise}"
+    return f"  {budget.eps:.4g}: right on {percent(right.value)} ({ends}){sure}{noise}"

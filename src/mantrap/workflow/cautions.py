@@ -13,6 +13,7 @@ from mantrap.evade.soundness import flat, sums_to_one, undecided
 from mantrap.ops.intervals import wilson
 from mantrap.records.evading import CautionRecord
 from mantrap.workflow.evaded import Evaded
+from mantrap.workflow.evading import spent_of
 from mantrap.workflow.led_astray import Tried, Victims
 
 LOOKED_AT = 64
@@ -118,8 +119,8 @@ def _outdone(
 ) -> CautionRecord:
     """Whether one kind of evasions misleads a model on images that another kind leaves right, with the same budget."""
     worst: tuple[float, str] | None = None
-    for norm, eps in sorted({(one.evasion.norm, one.eps) for one in tried}):
-        alike = [one for one in tried if (one.evasion.norm, one.eps) == (norm, eps)]
+    for norm, eps in sorted({(spent_of(one.evasion), one.eps) for one in tried}):
+        alike = [one for one in tried if (spent_of(one.evasion), one.eps) == (norm, eps)]
         by_strong, by_weak = (_misled([one for one in alike if fits(one.evasion)]) for fits in (strong, weak))
         if by_strong is None or by_weak is None:
             continue

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mantrap.core import Evasion, spec_of
+from mantrap.core import Evasion, NotingEvasion, spec_of
 from mantrap.ops.eight_bits import LEVELS, whole_levels
 from mantrap.ops.intervals import wilson
 from mantrap.records.evading import (
@@ -16,7 +16,7 @@ from mantrap.records.evading import (
     SmallestRecord,
     StandingAccuracyRecord,
 )
-from mantrap.workflow.evading import is_budgeted
+from mantrap.workflow.evading import norm_of, spent_of
 from mantrap.workflow.evidence import prediction
 from mantrap.workflow.led_astray import Astray, Tried, Victims
 from mantrap.workflow.pictures import picture
@@ -50,7 +50,7 @@ def evasion_record(evaded: Evaded, among: Victims, total: int) -> EvasionRecord:
         total: How many there are with those that it gets wrong.
     """
     evasion, last = evaded.evasion, evaded.last
-    if is_budgeted(evasion):
+    if evaded.tried:
         budgets = tuple(_spent(one.astray, one.eps, total, behind=among.bare is not None) for one in evaded.tried)
         smallest, largest = None, evaded.tried[-1].eps
     else:
@@ -59,12 +59,13 @@ def evasion_record(evaded: Evaded, among: Victims, total: int) -> EvasionRecord:
         smallest, largest = _smallest(last), None
     return EvasionRecord(
         evasion=str(spec_of(evasion)),
-        norm=evasion.norm,
+        norm=spent_of(evasion),
         needs_gradients=evasion.needs_gradients,
         budgets=budgets,
         smallest=smallest,
         largest=largest,
         examples=_examples(last, among),
+        notes=evasion.notes(among.model) if isinstance(evasion, NotingEvasion) else (),
     )
 
 
@@ -72,9 +73,9 @@ def standing(evaded: Sequence[Evaded], total: int) -> tuple[StandingAccuracyReco
     """What no evasion gets wrong, by norm and budget; one of the smallest norm counts where its way is short enough."""
     tried = [one for each in evaded for one in each.tried]
     found = []
-    for norm, eps in sorted({(one.evasion.norm, one.eps) for one in tried}):
-        misled = [one.astray.misled() for one in tried if (one.evasion.norm, one.eps) == (norm, eps)]
-        misled += [one.last.misled(eps) for one in evaded if not one.tried and one.evasion.norm == norm]
+    for norm, eps in sorted({(spent_of(one.evasion), one.eps) for one in tried}):
+        misled = [one.astray.misled() for one in tried if (spent_of(one.evasion), one.eps) == (norm, eps)]
+        misled += [one.last.misled(eps) for one in evaded if not one.tried and norm_of(one.evasion) == norm]
         still = int((~torch.stack(misled).any(0)).sum())
         found.append(StandingAccuracyRecord(norm=norm, eps=eps, accuracy=wilson(still, total), evasions=len(misled)))
     return tuple(found)

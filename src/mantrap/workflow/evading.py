@@ -3,10 +3,21 @@
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard, cast
 
-from mantrap.core import BudgetedEvasion, Classifier, Evasion, ImageSet, Transformation, spec_of
+from mantrap.core import (
+    AnyNorm,
+    BudgetedEvasion,
+    Classifier,
+    CoveringEvasion,
+    Evasion,
+    ImageSet,
+    MinimalEvasion,
+    Transformation,
+    spec_of,
+)
 from mantrap.errors import UsageError
 from mantrap.records import AimedAt
 from mantrap.records.base import SCHEMA_VERSION
+from mantrap.records.evading import AREA
 from mantrap.training import check_fits
 from mantrap.workflow.plan import Source
 from mantrap.workflow.versions import versions
@@ -64,7 +75,13 @@ class Evading:
             self.tried(one)
 
     def tried(self, evasion: Evasion) -> tuple[tuple[float, Evasion], ...]:
-        """An evasion with each of its budgets, in rising order; nothing for one of the smallest norm."""
+        """An evasion with each of its budgets, in rising order; nothing for one of the smallest norm.
+
+        The budget of a patch is the share of the picture that it covers, and no other is tried.
+        """
+        if isinstance(evasion, CoveringEvasion):
+            _, height, width = self.model.input_shape
+            return ((evasion.size[0] * evasion.size[1] / (height * width), evasion),)
         if not is_budgeted(evasion):
             return ()
         budgets = self.budgets or tuple(share * evasion.eps for share in _SHARES)
@@ -87,8 +104,18 @@ class Evading:
         }
 
 
+def norm_of(evasion: Evasion) -> AnyNorm:
+    """What an evasion's perturbations are measured by; those of a patch by their length."""
+    return evasion.norm if isinstance(evasion, MinimalEvasion) else "l2"
+
+
+def spent_of(evasion: Evasion) -> str:
+    """What its budgets are: a norm, or the area of a patch."""
+    return AREA if isinstance(evasion, CoveringEvasion) else norm_of(evasion)
+
+
 def is_budgeted(evasion: Evasion) -> TypeGuard[BudgetedEvasion]:
-    """Whether an evasion spends a fixed budget."""
+    """Whether an evasion has a ball to stay in."""
     return isinstance(evasion, BudgetedEvasion)
 
 

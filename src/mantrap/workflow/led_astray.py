@@ -27,7 +27,7 @@ from mantrap.ops.eight_bits import as_saved, beyond, whole_levels
 from mantrap.ops.projections import distortion, norms
 from mantrap.ops.scores import finite_logits, fitting_batch
 from mantrap.records import AimedAt
-from mantrap.workflow.evading import is_budgeted
+from mantrap.workflow.evading import is_budgeted, norm_of
 
 SHOWN = 4
 """Images of which examples are kept, the first ones."""
@@ -159,15 +159,15 @@ def _batch(evasion: Evasion, among: Victims, places: slice, rng: Rng) -> dict[st
     """The same of some images, as tensors that can be kept."""
     judge, goal, labels = among.judge, among.goal(places), among.labels[places]
     originals = whole_levels(among.images.images(list(range(places.start, places.stop))))
-    eps = evasion.eps if is_budgeted(evasion) else None
+    eps, norm = evasion.eps if is_budgeted(evasion) else None, norm_of(evasion)
 
     def saved_of(made: Perturbed) -> Images:
-        return as_saved(made.images, originals, eps=eps, norm=evasion.norm)
+        return as_saved(made.images, originals, eps=eps, norm=norm)
 
     made = perturb(evasion, among.model, originals, labels, goal=goal, rng=rng)
     saved, change = saved_of(made), made.images - originals
-    sizes = norms(change, evasion.norm)
-    noise = noisy(originals, sizes if eps is None else eps, evasion.norm, rng.child("noise"))
+    sizes = norms(change, norm)
+    noise = noisy(originals, sizes if eps is None else eps, norm, rng.child("noise"))
     as_floats, as_picture, with_noise = (_answers(judge, images) for images in (made.images, saved, noise))
     sure, said = as_picture.softmax(1).max(1)
     cost, unaware = made.cost + Cost(forward=3 * len(labels)), torch.ones_like(labels, dtype=torch.bool)
@@ -184,9 +184,9 @@ def _batch(evasion: Evasion, among: Victims, places: slice, rng: Rng) -> dict[st
         "right_unaware": unaware,
         "sure": sure,
         "size": sizes,
-        "saved_size": norms(saved - originals, evasion.norm),
+        "saved_size": norms(saved - originals, norm),
         "distortion": distortion(change),
-        "outside": torch.tensor([0 if eps is None else beyond(saved, originals, eps, evasion.norm)]),
+        "outside": torch.tensor([0 if eps is None else beyond(saved, originals, eps, norm)]),
         "shown": saved[: max(0, SHOWN - places.start)].clone(),
         "cost": torch.tensor([cost.forward, cost.backward]),
     }

@@ -21,7 +21,7 @@ from mantrap.ops.scores import finite_logits, fitting_batch, predictions_under
 from mantrap.records import Reproduction
 from mantrap.records.transferring import TransferRecord, TransferredRecord, TransferRowRecord
 from mantrap.workflow import assembly
-from mantrap.workflow.evading import is_budgeted
+from mantrap.workflow.evading import is_budgeted, norm_of
 from mantrap.workflow.ledger import Ledger
 from mantrap.workflow.naming import by_name
 from mantrap.workflow.plan import Source
@@ -176,7 +176,7 @@ class _Round:
         change, kept = made.images - originals, evasion.eps if is_budgeted(evasion) else None
         if self.work.stretched is not None:
             change, kept = self.work.stretched / distortion(change).clamp_min(_TINY).view(-1, 1, 1, 1) * change, None
-        saved = as_saved((originals + change).clamp(0, 1), originals, eps=kept, norm=evasion.norm)
+        saved = as_saved((originals + change).clamp(0, 1), originals, eps=kept, norm=norm_of(evasion))
         noise = noisy(originals, norms(change, "l2"), "l2", rng.child("noise"))
         misled = _said(model, saved)
         slopes = [_slopes(one, originals, labels) for one in self.models]

@@ -43,7 +43,7 @@ def test_without_a_folder_it_writes_nothing_and_says_what_it_found(evade, place)
 
     assert code == 0
     assert out.startswith("MEASURED  clean.safetensors\n")
-    assert "eps 0.1: right on" in out
+    assert "  0.1: right on" in out
     assert sorted(place.iterdir()) == before
 
 

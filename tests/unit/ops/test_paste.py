@@ -2,7 +2,7 @@
 
 import torch
 
-from mantrap.ops.paste import paste
+from mantrap.ops.paste import cut, paste
 
 IMAGES = torch.rand(3, 2, 5, 7, generator=torch.Generator().manual_seed(0))
 PATCHES = 2 + torch.arange(3 * 2 * 2 * 3.0).view(3, 2, 2, 3)
@@ -29,3 +29,10 @@ def test_gradients_reach_the_patches_and_the_pixels_that_are_left():
 
 def test_no_images_are_no_images():
     assert paste(IMAGES[:0], PATCHES[:0], CORNERS[:0]).shape == (0, 2, 5, 7)
+
+
+def test_what_is_cut_is_what_was_pasted():
+    taken = cut(paste(IMAGES, PATCHES, CORNERS), CORNERS, 2, 3)
+    assert torch.equal(taken, PATCHES)
+    assert torch.equal(cut(IMAGES, CORNERS, 2, 3)[1], IMAGES[1, :, 3:5, 4:7])
+    assert torch.equal(paste(IMAGES, cut(IMAGES, CORNERS, 2, 3), CORNERS), IMAGES)

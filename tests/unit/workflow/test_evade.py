@@ -10,7 +10,7 @@ from PIL import Image
 
 from mantrap.core import SILENT, Classifier
 from mantrap.errors import DataError, OutputError, SpecError, UsageError
-from mantrap.evade import Bim, Fgsm, Pgd
+from mantrap.evade import AdversarialPatch, Bim, Fgsm, Pgd
 from mantrap.evade.transformations import Blur, RandomResize
 from mantrap.records import AimedAt, EvadeRecord
 from mantrap.workflow.evade import evade
@@ -76,6 +76,20 @@ class TestBudgets:
         assert record.standing[0].accuracy == lone.standing[0].accuracy
         assert record.standing[0].accuracy.hits < 40
         assert (record.standing[0].evasions, lone.standing[0].evasions) == (2, 1)
+
+
+class TestPatch:
+    def test_its_budget_is_the_share_of_the_picture_that_it_covers(self):
+        patch = AdversarialPatch(size=(8, 8))
+        record = evade(work((Fgsm(), patch), budgets=(0.2,)))
+        one = record.evasions[1]
+
+        assert one.norm == "area"
+        assert [budget.eps for budget in one.budgets] == [1.0]
+        assert one.largest == 1.0
+        assert one.smallest is None
+        assert one.budgets[0].accuracy.hits == 20  # painted over, all images are taken for one class
+        assert [(each.norm, each.evasions) for each in record.standing] == [("area", 1), ("linf", 1)]
 
 
 class TestPictures:
