@@ -2,11 +2,13 @@
 
 from mantrap.core import Evasion, Registry
 from mantrap.evade.bim import Bim
+from mantrap.evade.carlini_wagner import CarliniWagner
+from mantrap.evade.deepfool import DeepFool
 from mantrap.evade.fgsm import Fgsm
 from mantrap.evade.perturb import perturb
 from mantrap.evade.pgd import Pgd
 from mantrap.evade.rfgsm import RandomFgsm
 
-EVASIONS: Registry[Evasion] = Registry("evasion", [Fgsm, RandomFgsm, Bim, Pgd])
+EVASIONS: Registry[Evasion] = Registry("evasion", [Fgsm, RandomFgsm, Bim, Pgd, DeepFool, CarliniWagner])
 
-__all__ = ["EVASIONS", "Bim", "Fgsm", "Pgd", "RandomFgsm", "perturb"]
+__all__ = ["EVASIONS", "Bim", "CarliniWagner", "DeepFool", "Fgsm", "Pgd", "RandomFgsm", "perturb"]

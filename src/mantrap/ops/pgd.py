@@ -100,14 +100,29 @@ def slope(model: Classifier, images: Images, labels: Labels, climb: Climb) -> Im
     """
     with torch.enable_grad():
         pixels = images.detach().requires_grad_()
-        height = climb(model, pixels, labels).sum()
-        if not height.requires_grad:
-            raise ModelError(
-                expected="an answer that has a gradient by the pixels",
-                got="one that is cut off from them, such as rounded or detached values",
-                remedy="Take an evasion that needs none, such as square, or a model without the step that cuts it off.",
-            )
-        (gradient,) = torch.autograd.grad(height, pixels)
+        return slope_at(pixels, climb(model, pixels, labels))
+
+
+def slope_at(pixels: Images, heights: PerImage, *, again: bool = False) -> Images:
+    """The gradient of each image's own height to its pixels, [n, c, h, w].
+
+    Args:
+        pixels: What the heights were computed from, [n, c, h, w].
+        heights: One for each image.
+        again: What was kept for the way back is wanted once more.
+
+    Raises:
+        ModelError: The heights have no gradient by the pixels.
+        FailedError: It is not finite.
+    """
+    height = heights.sum()
+    if not height.requires_grad:
+        raise ModelError(
+            expected="an answer that has a gradient by the pixels",
+            got="one that is cut off from them, such as rounded or detached values",
+            remedy="Take an evasion that needs none, such as square, or a model without the step that cuts it off.",
+        )
+    (gradient,) = torch.autograd.grad(height, pixels, retain_graph=again)
     if not bool(gradient.isfinite().all()):
         raise FailedError(
             expected="a finite gradient to the images",

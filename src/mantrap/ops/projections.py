@@ -50,6 +50,14 @@ def norms(perturbations: Images, norm: AnyNorm) -> Float[Tensor, " n"]:
     return flat.abs().amax(1) if norm == "linf" else flat.norm(p=1 if norm == "l1" else 2, dim=1)
 
 
+def distortion(perturbations: Images) -> Float[Tensor, " n"]:
+    """The root of the mean square of each perturbation's values, [n], in shares of the range of a pixel.
+
+    Reference: Szegedy et al., Intriguing properties of neural networks, ICLR 2014, section 4.2.
+    """
+    return perturbations.flatten(1).square().mean(1).sqrt()
+
+
 def onto_ball(perturbations: Images, eps: float, norm: Norm) -> Images:
     """The nearest perturbations, in Euclidean distance, whose norm is at most ``eps``.
 
