@@ -43,6 +43,17 @@ def surely(problem: Problem, logits: Logits) -> Bool[Tensor, " n"]:
     return problem.margins(logits) > rounding(logits)
 
 
+def log_odds(problem: Problem, logits: Logits) -> Float[Tensor, " n"]:
+    """The logarithm of how likely the goal is against all else, [n], by the softmax.
+
+    Its gradient goes the way of the cross-entropy's, and does not vanish where the model is sure.
+    """
+    anchors = problem.anchors[:, None]
+    one = logits.gather(1, anchors)[:, 0]
+    others = logits.scatter(1, anchors, -torch.inf).logsumexp(1)
+    return others - one if problem.goal.targets is None else one - others
+
+
 def answers_and_slopes(
     problem: Problem, images: Images, height: Callable[[Logits], Float[Tensor, " n"]]
 ) -> tuple[Logits, Float[Tensor, " n"], Images]:

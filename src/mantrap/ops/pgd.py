@@ -115,7 +115,8 @@ def slope_at(pixels: Images, heights: PerImage, *, again: bool = False) -> Image
         ModelError: The heights have no gradient by the pixels.
         FailedError: It is not finite.
     """
-    height = heights.sum()
+    with torch.enable_grad():
+        height = heights.sum()
     if not height.requires_grad:
         raise ModelError(
             expected="an answer that has a gradient by the pixels",
