@@ -16,4 +16,16 @@ EVASIONS: Registry[Evasion] = Registry(
     "evasion", [Fgsm, RandomFgsm, Bim, Pgd, Lbfgs, DeepFool, CarliniWagner, Ddn, Boundary]
 )
 
-__all__ = ["EVASIONS", "Bim", "Boundary", "CarliniWagner", "Ddn", "DeepFool", "Fgsm", "Lbfgs", "Pgd", "RandomFgsm", "perturb"]
+__all__ = [
+    "EVASIONS",
+    "Bim",
+    "Boundary",
+    "CarliniWagner",
+    "Ddn",
+    "DeepFool",
+    "Fgsm",
+    "Lbfgs",
+    "Pgd",
+    "RandomFgsm",
+    "perturb",
+]

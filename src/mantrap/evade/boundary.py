@@ -1,18 +1,19 @@
 """The boundary attack: a walk along the model's boundary that only asks for answers."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mantrap.core import SILENT, Problem, Progress, Rng, require
 from mantrap.core.shapes import Images
-from mantrap.evade.nearest import Rows, surely
+from mantrap.evade.nearest import Batch
 from mantrap.ops.projections import norms, onto_box, steepest
 from mantrap.ops.scores import finite_logits
 
+Known: TypeAlias = Bool[Tensor, " n"]
 _HALVINGS = 12
 """So often the way from an image to where its walk starts is cut in half."""
 _EVERY, _WINDOW = 10, 10
@@ -53,7 +54,7 @@ class Boundary:
     steps: int = 5000
     draws: int = 25
     around: float = 0.1
-    closer: float = 0.1
+    closer: float = 0.01
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, field="steps", expected="of at least 1", got=self.steps)
@@ -87,7 +88,7 @@ def boundary(problem: Problem, options: Boundary, rng: Rng, progress: Progress =
     return made
 
 
-def _from_batch(problem: Problem, others: Images, answers: Float[Tensor, "m k"]) -> tuple[Images, Tensor]:
+def _from_batch(problem: Problem, others: Batch, answers: Float[Tensor, "m k"]) -> tuple[Images, Known]:
     """For each image the nearest of others that reaches its goal, and whether there is one, [n].
 
     Args:
@@ -102,7 +103,7 @@ def _from_batch(problem: Problem, others: Images, answers: Float[Tensor, "m k"])
     return others[apart.argmin(1)], fits.any(1)
 
 
-def _from_noise(problem: Problem, starts: Images, known: Tensor, draws: int, rng: Rng) -> tuple[Images, Tensor]:
+def _from_noise(problem: Problem, starts: Images, known: Known, draws: int, rng: Rng) -> tuple[Images, Known]:
     """The same with images of noise for those that still have no start."""
     generator = rng.child("starts").torch()
     for _ in range(draws):
@@ -110,20 +111,20 @@ def _from_noise(problem: Problem, starts: Images, known: Tensor, draws: int, rng
         if not len(lost):
             break
         drawn = torch.rand(starts[lost].shape, generator=generator).to(starts.device)
-        found = lost[there] if bool((there := _there(problem.only(lost), drawn)).any()) else lost[:0]
-        starts[found], known[found] = drawn[there], True
+        there = _there(problem.only(lost), drawn)
+        starts[lost[there]], known[lost[there]] = drawn[there], True
     return starts, known
 
 
-def _there(problem: Problem, images: Images) -> Tensor:
-    """Which images reach the goal by more than rounding, [n]."""
-    return surely(problem, finite_logits(problem.model, images))
+def _there(problem: Problem, images: Images) -> Bool[Tensor, " n"]:
+    """Which images reach the goal, [n]: all that the attack is told."""
+    return problem.reached(finite_logits(problem.model, images))
 
 
 def _halved(problem: Problem, starts: Images) -> Images:
     """The first images that reach the goal on the way to the starts, [n, c, h, w], where halving the way finds them."""
-    near, far = torch.zeros(len(problem), 1, 1, 1, device=starts.device), torch.ones(len(problem), 1, 1, 1)
-    far = far.to(starts.device)
+    near = torch.zeros(len(problem), 1, 1, 1, device=starts.device)
+    far = torch.ones_like(near)
     for _ in range(_HALVINGS if len(problem) else 0):
         middle = (near + far) / 2
         there = _there(problem, problem.images.lerp(starts, middle)).view(-1, 1, 1, 1)

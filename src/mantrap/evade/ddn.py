@@ -9,7 +9,7 @@ import torch
 from mantrap.core import SILENT, Problem, Progress, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.evade.nearest import Nearest, answers_and_slopes, log_odds, surely, where_standing
-from mantrap.ops.projections import norms, onto_box, steepest
+from mantrap.ops.projections import onto_box, steepest
 
 _LEAST_RATE = 0.01
 """What is left of the first step's length at the end."""

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from mantrap.core import SILENT, Classifier, Problem, Progress, Rng, require
-from mantrap.core.shapes import Images, Labels, Logits
+from mantrap.core.shapes import Images, Logits
 from mantrap.evade.nearest import Rows, rounding, surely
 from mantrap.ops.pgd import slope_at
 from mantrap.ops.projections import Norm, norms, onto_box, steepest
@@ -84,10 +85,17 @@ def _asked(model: Classifier, images: Images) -> tuple[Images, Logits]:
         return pixels, finite_logits(model, pixels)
 
 
-def _to_nearest_plane(labels: Labels, pixels: Images, logits: Logits, rows: Rows, options: DeepFool) -> Images:
-    """The shortest steps from some of the images to where one of the likeliest other classes draws level, [m, ...].
+def _to_nearest_plane(labels: Rows, pixels: Images, logits: Logits, rows: Rows, options: DeepFool) -> Tensor:
+    """The shortest steps from some of the images to where one of the likeliest other classes draws level, [m, c, h, w].
 
-    Seen from there all logits are linear, so that is where two planes meet.
+    As if all logits were linear in the pixels.
+
+    Args:
+        labels: The classes to leave, [m].
+        pixels: [n, c, h, w].
+        logits: The model's answers to these, with the way back kept.
+        rows: Of which of them, [m].
+        options: Norm and candidates.
     """
     own = logits.detach()[rows].scatter(1, labels[:, None], -torch.inf)
     likely = own.topk(min(options.candidates, own.shape[1] - 1), dim=1).indices

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -12,6 +12,7 @@ from mantrap.core import SILENT, Problem, Progress, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.evade.nearest import Nearest, answers_and_slopes, log_odds, surely, where_standing
 from mantrap.ops.boxed_lbfgs import Boxed, Points, Rows, Values, minimise
+from mantrap.ops.scores import finite_logits
 
 _FACTOR = 4.0
 """How much the weight changes while no two weights are known, of which one leads to the goal and the other does not."""
@@ -19,13 +20,13 @@ _FACTOR = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Lbfgs:
-    """Make weight * length^2 + loss small within the box of pixels, and look for the largest weight that still misleads.
+    """Make weight * length^2 + loss small within the box, and look for the largest weight that still misleads.
 
     Each image has a search and a weight of its own, and all are searched side by side: by a projected L-BFGS
     (:func:`mantrap.ops.boxed_lbfgs.minimise`), beginning where the one with the weight before ended. The loss is less
     the logarithm of the target's probability; away from the own class, of that of all others together, so that the
     model says itself which class is the nearest. On 50 images and the MNIST network of Neural Cleanse that gives a mean
-    length of 1.15, where the runner-up as target gives 1.19 and the better of two targets, for twice the price, 1.12.
+    length of 1.07, where the runner-up as target gives 1.09 and the better of two targets, for twice the price, 1.05.
 
     Args:
         steps: Points that are tried with one weight, at most.
@@ -46,7 +47,7 @@ class Lbfgs:
     aims: ClassVar[bool] = True
     norm: ClassVar[str] = "l2"
     steps: int = 30
-    searches: int = 10
+    searches: int = 12
     memory: int = 10
 
     def __post_init__(self) -> None:
@@ -68,10 +69,11 @@ def lbfgs(problem: Problem, options: Lbfgs, progress: Progress = SILENT) -> Imag
     box = Boxed(evaluations=options.steps, memory=options.memory, gain=1e-5)
     with progress.stage("lbfgs", options.searches) as stage:
         for _ in range(options.searches):
-            objective = _Weighed(problem, weights, nearest)
-            points = minimise(objective, points, box).points
-            low = torch.where(objective.reached, weights, low)
-            high = torch.where(objective.reached, high, weights)
+            points = minimise(_Weighed(problem, weights, nearest), points, box).points
+            with torch.no_grad():
+                ends = finite_logits(problem.model, points.view_as(problem.images))
+            reached = surely(problem, ends)  # not by some point on the way, which may have gone too far
+            low, high = torch.where(reached, weights, low), torch.where(reached, high, weights)
             bounded = (low > 0) & high.isfinite()
             beyond = torch.where(low > 0, weights * _FACTOR, weights / _FACTOR)
             weights = torch.where(bounded, (low * high).sqrt(), beyond)
@@ -92,7 +94,6 @@ class _Weighed:
 
     def __init__(self, problem: Problem, weights: Float[Tensor, " n"], nearest: Nearest) -> None:
         self._problem, self._weights, self._nearest = problem, weights, nearest
-        self.reached: Bool[Tensor, " n"] = torch.zeros_like(weights, dtype=torch.bool)
 
     def __call__(self, points: Points, rows: Rows) -> tuple[Values, Points]:
         """Values and slopes of some of them; what reaches the goal is offered to the nearest."""
@@ -101,9 +102,7 @@ class _Weighed:
         logits, losses, slopes = answers_and_slopes(
             problem, images, lambda answers: softplus(-log_odds(problem, answers))
         )
-        there = surely(problem, logits)
-        self._nearest.offer(images, there, rows)
-        self.reached[rows[there]] = True
+        self._nearest.offer(images, surely(problem, logits), rows)
         way = points - problem.images.flatten(1)
         weights = self._weights[rows]
         values = weights * way.square().sum(1) + losses

@@ -13,6 +13,7 @@ from mantrap.ops.pgd import slope_at
 from mantrap.ops.projections import AnyNorm, norms
 from mantrap.ops.scores import finite_logits
 
+Batch: TypeAlias = Float[Tensor, "m c h w"]
 Rows: TypeAlias = Int64[Tensor, " m"]
 """Which of the given images."""
 _ROUNDING = 1e-5
@@ -89,7 +90,7 @@ class Nearest:
         self.images = problem.images.clone()
         self.norms = torch.full((len(problem),), torch.inf, device=problem.images.device)
 
-    def offer(self, images: Images, reached: Bool[Tensor, " m"], rows: Rows | None = None) -> None:
+    def offer(self, images: Batch, reached: Bool[Tensor, " m"], rows: Rows | None = None) -> None:
         """Keep those that reach the goal and are nearer than what is kept.
 
         Args:

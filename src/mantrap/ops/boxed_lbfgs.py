@@ -1,4 +1,4 @@
-"""The smallest values of many smooth functions at once, each of numbers that have to stay in a range: L-BFGS in a box."""
+"""The smallest values of many smooth functions at once, each of numbers that stay in a range: L-BFGS in a box."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,6 +103,7 @@ class _Search:
         self._directions, self._shares = torch.empty_like(start), start.new_ones(count)
         self._rest(self.live, torch.full_like(self.values, torch.inf))
         self._turn(self.live)
+        self._leave()
 
     def ask(self) -> None:
         """One evaluation of every function that is not at rest."""
@@ -119,6 +120,11 @@ class _Search:
         self.points[moved], self.values[moved], self.slopes[moved] = tried[good], found[good], steep[good]
         self._rest(moved, (value - found)[good])
         self._turn(moved)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Those that are at rest, or have been asked often enough, are asked no more."""
+        rows = self.live
         self.live = rows[~self.settled[rows] & (self.asked[rows] < self.options.evaluations)]
 
     def _shorten(self, rows: Rows, excess: Values, promised: Values) -> None:
@@ -160,7 +166,8 @@ class _Search:
     def _newton(self, rows: Rows, slope: Points, free: Bool[Tensor, "m d"]) -> tuple[Points, Float[Tensor, "m 1"]]:
         """Less the inverse curvature of the free numbers times their slope, and the curvature's scale."""
         scale = 1 / slope.norm(dim=1, keepdim=True).clamp_min(1.0)
-        if not len(rows): return -slope, scale
+        if not len(rows):
+            return -slope, scale
         most = int(self._kept[rows].clamp_max(self.options.memory).max())
         pairs = []
         ahead, scaled = slope.clone(), torch.zeros_like(scale, dtype=torch.bool)
