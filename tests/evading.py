@@ -13,6 +13,7 @@ from tests.planted import SCALE, Planted
 
 PLANTED = Planted(shape=(2, 6, 5), classes=4)
 MODEL, SET = PLANTED.model(), PLANTED.images(3, "evade")
+MODEL.module.eval()
 PIXELS, LABELS = SET.images(), SET.labels
 NEXT = (LABELS + 1) % 4
 SLOPES = PLANTED.templates * SCALE / (PLANTED.templates[0].numel() * PLANTED.amplitude)

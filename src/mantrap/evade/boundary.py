@@ -39,8 +39,8 @@ class Boundary:
         around: Length of the first steps around the image, as a share of the distance to it.
         closer: Length of the first steps towards it, likewise.
 
-    Reference: Brendel, Rauber and Bethge, Decision-based adversarial attacks: reliable attacks against black-box machine
-    learning models, ICLR 2018, section 2 and figure 2.
+    Reference: Brendel et al., Decision-based adversarial attacks: reliable attacks against black-box machine learning
+    models, ICLR 2018, section 2 and figure 2.
 
     Deviations: the start is brought to the boundary by halving the way first; the sphere alone is tried in every tenth
     step only, as in the authors' code, and lengths are judged by ten such tries.
@@ -140,7 +140,7 @@ class _Walk:
         self._around = torch.full((len(problem), 1, 1, 1), options.around, device=images.device)
         self._closer = torch.full_like(self._around, options.closer)
         self._tries = torch.zeros(3, len(problem), device=images.device)
-        """How often the sphere was tried, how often the goal was reached there, and after the step towards the image."""
+        """How often the sphere was tried, how often the goal was reached there, and how often closer to the image."""
 
     def go(self, noise: Images, *, judged: bool) -> None:
         """One step of each: around the image on a sphere, then towards it."""

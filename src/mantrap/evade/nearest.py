@@ -17,7 +17,7 @@ Batch: TypeAlias = Float[Tensor, "m c h w"]
 Rows: TypeAlias = Int64[Tensor, " m"]
 """Which of the given images."""
 _ROUNDING = 1e-5
-"""Share of its largest logit that an answer must be beyond the goal: in another batch it rounds otherwise."""
+"""Share of its largest logit, or of 1, that an answer must be beyond the goal: in other batches it rounds otherwise."""
 
 
 def where_standing(problem: Problem, find: Callable[[Problem], Images]) -> Images:
@@ -36,7 +36,7 @@ def where_standing(problem: Problem, find: Callable[[Problem], Images]) -> Image
 
 def rounding(logits: Logits) -> Float[Tensor, " n"]:
     """By how much an answer must be beyond the goal to be there in any batch, [n]."""
-    return _ROUNDING * logits.abs().amax(1)
+    return _ROUNDING * logits.abs().amax(1).clamp_min(1.0)
 
 
 def surely(problem: Problem, logits: Logits) -> Bool[Tensor, " n"]:

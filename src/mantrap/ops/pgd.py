@@ -103,12 +103,12 @@ def slope(model: Classifier, images: Images, labels: Labels, climb: Climb) -> Im
         return slope_at(pixels, climb(model, pixels, labels))
 
 
-def slope_at(pixels: Images, heights: PerImage, *, again: bool = False) -> Images:
+def slope_at(pixels: Images, heights: Float[Tensor, " m"], *, again: bool = False) -> Images:
     """The gradient of each image's own height to its pixels, [n, c, h, w].
 
     Args:
         pixels: What the heights were computed from, [n, c, h, w].
-        heights: One for each image.
+        heights: One for each image, or for some of them.
         again: What was kept for the way back is wanted once more.
 
     Raises:

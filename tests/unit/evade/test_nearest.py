@@ -57,7 +57,8 @@ def test_answers_come_with_the_slope_of_what_is_asked_for():
     assert torch.equal(answers, logits(MODEL, PIXELS))
     assert torch.equal(heights, answers[:, 2])
     torch.testing.assert_close(slopes, SLOPES[2].expand_as(slopes))
-    assert not (answers.requires_grad or heights.requires_grad)
+    assert not answers.requires_grad
+    assert not heights.requires_grad
 
 
 def test_heights_that_do_not_hang_on_the_pixels_are_one_clear_error():
