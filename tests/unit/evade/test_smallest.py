@@ -148,7 +148,8 @@ def test_settings_out_of_range_are_refused(spec):
 def test_a_walk_comes_nearer_than_its_start_and_another_stream_is_another_walk():
     model, images, labels = trained()
     begun, one, other = (
-        made(Boundary(steps=steps), model, images, labels, rng=Rng(seed)) for steps, seed in ((1, 0), (400, 0), (400, 1))
+        made(Boundary(steps=steps), model, images, labels, rng=Rng(seed))
+        for steps, seed in ((1, 0), (400, 0), (400, 1))
     )
     lengths = [median_length(model, images, labels, found) for found in (begun, one, other)]
 
