@@ -79,12 +79,13 @@ def of_torchattacks(attack, **options):
         return getattr(library, attack)(Plain(trained()).eval(), **options)(*sights()).detach()
 
 
-def of_foolbox(attack, eps, **options):
-    """Images of theirs."""
+def of_foolbox(attack, eps=None, *, model=None, given=None, **options):
+    """Images of theirs: of the trained network and its sights where no other model and images are given."""
     library = rival("foolbox")
-    with quiet(), trained().frozen():
-        model = library.PyTorchModel(Plain(trained()).eval(), bounds=(0, 1), device="cpu")
-        return getattr(library.attacks, attack)(**options)(model, *sights(), epsilons=eps)[1].detach()
+    model, (images, labels) = model or trained(), given or sights()
+    with quiet(), model.frozen():
+        wrapped = library.PyTorchModel(Plain(model).eval(), bounds=(0, 1), device="cpu")
+        return getattr(library.attacks, attack)(**options)(wrapped, images, labels, epsilons=eps)[1].detach()
 
 
 def of_art(attack, **options):

@@ -6,7 +6,12 @@ from mantrap.core import Evasion, Registry
 from mantrap.evade.adversarial_patch import AdversarialPatch
 from mantrap.evade.apgd import Apgd
 from mantrap.evade.bim import Bim
+from mantrap.evade.boundary import Boundary
+from mantrap.evade.carlini_wagner import CarliniWagner
+from mantrap.evade.ddn import Ddn
+from mantrap.evade.deepfool import DeepFool
 from mantrap.evade.fgsm import Fgsm
+from mantrap.evade.lbfgs import Lbfgs
 from mantrap.evade.mi_fgsm import MiFgsm
 from mantrap.evade.perturb import perturb
 from mantrap.evade.pgd import Pgd
@@ -18,9 +23,9 @@ from mantrap.evade.worst_case import WorstCase
 
 EVASIONS: Registry[Evasion] = Registry("evasion", [*SINGLE, WorstCase])
 
-DEFAULT_EVASIONS: Final = (Fgsm.name, Pgd.name)
-"""Those that mislead a model where none is named."""
-DEFAULT_TRANSFERRED: Final = Fgsm.name
+DEFAULT_EVASIONS: Final = (Fgsm.name, Apgd.name, Square.name, Ddn.name)
+"""Those that mislead a model where none is named: one step, many steps, answers alone, and the smallest norm."""
+DEFAULT_TRANSFERRED: Final = Lbfgs.name
 """The one that makes examples to be shown to other models where none is named."""
 
 __all__ = [
@@ -30,7 +35,12 @@ __all__ = [
     "AdversarialPatch",
     "Apgd",
     "Bim",
+    "Boundary",
+    "CarliniWagner",
+    "Ddn",
+    "DeepFool",
     "Fgsm",
+    "Lbfgs",
     "MiFgsm",
     "Pgd",
     "RandomFgsm",

@@ -11,7 +11,7 @@ from mantrap.core import SILENT, Goal, Problem, Progress, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.errors import UsageError
 from mantrap.evade.losses import Loss, difference_of_logits_ratio, log_likelihood
-from mantrap.ops.pgd import Ascent, PerImage, pixel_gradient
+from mantrap.ops.pgd import Ascent, PerImage, slope_at
 from mantrap.ops.projections import Norm, check_ball, onto_ball, onto_box, require_ball, steepest, within_ball
 from mantrap.ops.scores import finite, finite_logits
 
@@ -185,7 +185,7 @@ def _point(problem: Problem, images: Images, toward: Problem, loss: Loss) -> _Po
         pixels = images.detach().requires_grad_()
         logits = finite(problem.model.logits(pixels))
         heights = loss(toward, logits)
-        slopes = pixel_gradient(heights, pixels)
+        slopes = slope_at(pixels, heights)
     return _Point(images, slopes, heights.detach(), problem.margins(logits.detach()))
 
 

@@ -111,11 +111,16 @@ def slope(model: Classifier, images: Images, labels: Labels, climb: Climb) -> Im
     """
     with torch.enable_grad():
         pixels = images.detach().requires_grad_()
-        return pixel_gradient(climb(model, pixels, labels), pixels)
+        return slope_at(pixels, climb(model, pixels, labels))
 
 
-def pixel_gradient(heights: PerImage, pixels: Images) -> Images:
+def slope_at(pixels: Images, heights: Float[Tensor, " m"], *, again: bool = False) -> Images:
     """The gradient of each image's own height to its pixels, which ask for one, [n, c, h, w].
+
+    Args:
+        pixels: What the heights were computed from, [n, c, h, w].
+        heights: One for each image, or for some of them.
+        again: What was kept for the way back is wanted once more.
 
     Raises:
         ModelError: The heights have no gradient by the pixels.
@@ -127,7 +132,9 @@ def pixel_gradient(heights: PerImage, pixels: Images) -> Images:
             got="one that is cut off from them, such as rounded or detached values",
             remedy="Take an evasion that needs none, such as square, or a model without the step that cuts it off.",
         )
-    (gradient,) = torch.autograd.grad(heights.sum(), pixels)
+    with torch.enable_grad():
+        height = heights.sum()
+    (gradient,) = torch.autograd.grad(height, pixels, retain_graph=again)
     # What is not finite shows in the sum, which is read much faster; a sum that overflows is looked at once more.
     if not bool(gradient.sum().isfinite()) and not bool(gradient.isfinite().all()):
         raise FailedError(
