@@ -57,7 +57,7 @@ def work(folder, repair=TUNING, **changes):
 
 
 def told(record, *entries):
-    """An audit's record as if that was all it had measured: trait, label, and by what chance an ordinary one is as high."""
+    """An audit's record as if that was all it measured: trait, label, and by what chance an ordinary one is as high."""
     traits = tuple(
         TraitRecord(trait=trait, label=label, class_name=str(label), value=0.1, chance=chance)
         for trait, label, chance in entries
