@@ -67,6 +67,12 @@ def test_one_in_ten_models_is_the_border(parted, chance, count):
     assert (len(stays), len(left_out)) == (2 - count, count)
 
 
+@pytest.mark.parametrize(("chance", "count"), [(JUST_EVIDENCE, 1), (JUST_ORDINARY, 0)])
+def test_from_there_on_one_is_evidence_beside_which_others_are_none(parted, chance, count):
+    _, left_out = parted((patch(), change()), ("patch", 4, chance), ("perturbation", 4, USUAL))
+    assert len(left_out) == count
+
+
 def test_what_is_left_and_what_is_left_out_keep_their_order(parted):
     triggers = (change(1), patch(4), change(4), warp(1), patch(1), warp(4))
     usual = [(trait, label, USUAL) for trait in ("perturbation", "warp") for label in (1, 4)]
