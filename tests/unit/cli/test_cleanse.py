@@ -9,11 +9,14 @@ import safetensors.torch
 
 from mantrap.cli import main
 from mantrap.core import Rng
+from mantrap.errors import FailedError
 from mantrap.models import ARCHITECTURES
 from mantrap.models.cards import read_card
 from mantrap.records import CleanseRecord
 from mantrap.records.files import sha256_of
+from mantrap.repair.automatic import Automatic
 from mantrap.report import render_cleanse_html, render_cleanse_text
+from mantrap.workflow import cleanse as workflow
 from tests import cleansing, headed, stage
 from tests.cleansing import TUNING, UNLEARNING
 
@@ -70,7 +73,19 @@ def test_without_json_the_report_is_shown_as_text_and_the_page_is_named(cleanse,
     assert out == f"{render_cleanse_text(record)}\nReport: {tmp_path / 'out.cleanse.html'}\n"
 
 
-def test_unlearning_is_what_is_done_unless_another_repair_is_named(mantrap, run, tmp_path):
+def test_several_repairs_are_tried_unless_one_is_named(mantrap, audited, tmp_path, monkeypatch):
+    asked = []
+
+    def unwilling(work, *_, **__):
+        asked.append(work.repair)
+        raise FailedError(expected="some work", got="none", remedy="Look at what was asked for.")
+
+    monkeypatch.setattr(workflow, "cleanse", unwilling)
+    code, _, _ = mantrap("cleanse", audited, *USUAL, "--out", tmp_path / "out.safetensors")
+    assert (code, asked) == (5, [Automatic()])
+
+
+def test_without_a_trigger_there_is_nothing_to_take_out(mantrap, run, tmp_path):
     (run / "triggers.safetensors").unlink()
     code, out, err = mantrap("cleanse", run, *USUAL, "--out", tmp_path / "out.safetensors")
     assert (code, out) == (2, "")
