@@ -21,7 +21,7 @@ class Mending:
     """File for the repaired weights, NAME.safetensors; its card, the record and a report go beside it."""
     model: Path | None = None
     """The model that was audited; where the audit found it if not given."""
-    repair: str = "auto"
+    repair: str = "unlearning"
     """Spec of a repair."""
     rounds: int = 3
     """How often the model is repaired at most, where an audit of the repaired file recovers further triggers."""

@@ -14,7 +14,7 @@ from mantrap.models import ARCHITECTURES
 from mantrap.models.cards import read_card
 from mantrap.records import CleanseRecord
 from mantrap.records.files import sha256_of
-from mantrap.repair.automatic import Automatic
+from mantrap.repair.unlearning import Unlearning
 from mantrap.report import render_cleanse_html, render_cleanse_text
 from mantrap.workflow import cleanse as workflow
 from tests import cleansing, headed, stage
@@ -73,7 +73,7 @@ def test_without_json_the_report_is_shown_as_text_and_the_page_is_named(cleanse,
     assert out == f"{render_cleanse_text(record)}\nReport: {tmp_path / 'out.cleanse.html'}\n"
 
 
-def test_several_repairs_are_tried_unless_one_is_named(mantrap, audited, tmp_path, monkeypatch):
+def test_unlearning_is_what_is_done_unless_another_repair_is_named(mantrap, audited, tmp_path, monkeypatch):
     asked = []
 
     def unwilling(work, *_, **__):
@@ -82,7 +82,7 @@ def test_several_repairs_are_tried_unless_one_is_named(mantrap, audited, tmp_pat
 
     monkeypatch.setattr(workflow, "cleanse", unwilling)
     code, _, _ = mantrap("cleanse", audited, *USUAL, "--out", tmp_path / "out.safetensors")
-    assert (code, asked) == (5, [Automatic()])
+    assert (code, asked) == (5, [Unlearning()])
 
 
 def test_without_a_trigger_there_is_nothing_to_take_out(mantrap, run, tmp_path):
