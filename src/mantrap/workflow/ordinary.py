@@ -6,7 +6,7 @@ from typing import Final
 from mantrap.core import ReversedPatch, ReversedPerturbation, ReversedTrigger, ReversedWarp
 from mantrap.records import AuditRecord
 from mantrap.records.traits import PATCH, PERTURBATION, WARP
-from mantrap.workflow.verdict import TRIGGER_BELOW
+from mantrap.workflow.verdict import CHANCE_BELOW, TRIGGER_BELOW
 
 _TRAITS: Final = {ReversedPatch: PATCH, ReversedPerturbation: PERTURBATION, ReversedWarp: WARP}
 
@@ -14,12 +14,13 @@ _TRAITS: Final = {ReversedPatch: PATCH, ReversedPerturbation: PERTURBATION, Reve
 def without_ordinary(
     triggers: Sequence[ReversedTrigger], audited: AuditRecord
 ) -> tuple[tuple[ReversedTrigger, ...], tuple[tuple[ReversedTrigger, float], ...]]:
-    """The triggers that are evidence, and the others.
+    """The triggers to deal with, and ordinary ones beside a finding.
 
-    A verdict asks of a label's triggers together that fewer than one model without a backdoor in ten has a label that
-    needs as little. Here each is asked that alone. Where that leaves a label none, all that it has stay: something
-    has accused it, and nobody knows which of them is the backdoor. So do those of which nothing is known, and those of
-    a label to which a pair of classes stands out: the patch for these is measured in another way.
+    What a verdict asks of a label is asked of each of its triggers alone: that some label of a model without a backdoor
+    needs as little with a chance below 10 % is no ordinary thing, and below 2 % it is a finding. An ordinary trigger is
+    left out beside a finding for the same label. Where there is none, all that a label has stay: something has accused
+    it, and nobody knows which of them is the backdoor. So do those of which nothing is known, and those of a label to
+    which a pair of classes stands out: the patch for these is measured in another way.
 
     Args:
         triggers: What an audit recovered.
@@ -30,13 +31,13 @@ def without_ordinary(
         needs as little; both in their order.
     """
     chances = {trigger: _chance(trigger, audited) for trigger in triggers}
-    evident = {t.target for t, chance in chances.items() if chance is not None and chance < TRIGGER_BELOW}
+    found = {t.target for t, chance in chances.items() if chance is not None and chance < CHANCE_BELOW}
     if audited.pair is not None and audited.pair.noticed:
-        evident.discard(audited.pair.to)
+        found.discard(audited.pair.to)
     left_out = tuple(
         (trigger, chance)
         for trigger, chance in chances.items()
-        if chance is not None and chance >= TRIGGER_BELOW and trigger.target in evident
+        if chance is not None and chance >= TRIGGER_BELOW and trigger.target in found
     )
     ordinary = {trigger for trigger, _ in left_out}
     return tuple(trigger for trigger in triggers if trigger not in ordinary), left_out

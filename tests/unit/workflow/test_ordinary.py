@@ -12,8 +12,10 @@ from tests.shown import pair_of
 
 LABELS = stage.CLASSES
 """Labels among which each is compared: with a chance of c, one of a clean model's stands as high with 1 - (1 - c)^6."""
-JUST_EVIDENCE, JUST_ORDINARY = 0.0174, 0.0175
+JUST_SPECIAL, JUST_ORDINARY = 0.0174, 0.0175
 """1 - 0.9826^6 is 0.0999 and 1 - 0.9825^6 is 0.1005."""
+JUST_FOUND, JUST_MISSED = 0.00336, 0.00337
+"""1 - 0.99664^6 is 0.01999 and 1 - 0.99663^6 is 0.02005."""
 CLEAR, USUAL = 1e-6, 0.5
 
 
@@ -61,14 +63,14 @@ def test_the_chance_is_that_of_some_label_of_a_whole_model(parted, record):
     assert chance == pytest.approx(1 - (1 - JUST_ORDINARY) ** LABELS)
 
 
-@pytest.mark.parametrize(("chance", "count"), [(JUST_EVIDENCE, 0), (JUST_ORDINARY, 1)])
-def test_one_in_ten_models_is_the_border(parted, chance, count):
+@pytest.mark.parametrize(("chance", "count"), [(JUST_SPECIAL, 0), (JUST_ORDINARY, 1)])
+def test_what_one_model_in_ten_has_is_ordinary(parted, chance, count):
     stays, left_out = parted((patch(), change()), ("patch", 4, CLEAR), ("perturbation", 4, chance))
     assert (len(stays), len(left_out)) == (2 - count, count)
 
 
-@pytest.mark.parametrize(("chance", "count"), [(JUST_EVIDENCE, 1), (JUST_ORDINARY, 0)])
-def test_from_there_on_one_is_evidence_beside_which_others_are_none(parted, chance, count):
+@pytest.mark.parametrize(("chance", "count"), [(JUST_FOUND, 1), (JUST_MISSED, 0)])
+def test_what_two_models_in_a_hundred_have_is_no_finding_beside_which_others_are_left_out(parted, chance, count):
     _, left_out = parted((patch(), change()), ("patch", 4, chance), ("perturbation", 4, USUAL))
     assert len(left_out) == count
 
