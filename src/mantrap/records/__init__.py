@@ -19,7 +19,14 @@ from mantrap.records.audit import (
 )
 from mantrap.records.base import SCHEMA_VERSION, Record, json_schema, kind_of
 from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
-from mantrap.records.cleansing import CleanseRecord, Outcome, PruningPoint, ReactivationRecord, TriggerRecord
+from mantrap.records.cleansing import (
+    CleanseRecord,
+    LeftOutRecord,
+    Outcome,
+    PruningPoint,
+    ReactivationRecord,
+    TriggerRecord,
+)
 from mantrap.records.compared import ChangeRecord, ComparedRecord, SameRecord
 from mantrap.records.comparison import ComparisonRecord, ControlRecord, CopyRecord, StandingRecord, TraitRecord
 from mantrap.records.coverage import CoverageRecord, FamilyRecord
@@ -123,6 +130,7 @@ __all__ = [
     "ImplantRecord",
     "KeptPoint",
     "LabelRecord",
+    "LeftOutRecord",
     "Likeness",
     "Look",
     "MeasureRecord",

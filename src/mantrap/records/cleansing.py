@@ -63,6 +63,19 @@ class TriggerRecord(Record):
     reactivation: ReactivationRecord | None
 
 
+class LeftOutRecord(Record):
+    """A recovered trigger that no repair was given, for models without a backdoor have such triggers as well.
+
+    ``chance`` is that some label of such a model needs as little; ``kind`` and ``size`` are in words.
+    """
+
+    label: int
+    class_name: str
+    kind: str
+    size: str
+    chance: float
+
+
 class CleanseRecord(Record):
     """The whole answer to "is the model repaired?".
 
@@ -72,7 +85,7 @@ class CleanseRecord(Record):
     labels; ``agreement`` is the share that the fixed model answers as the one that came in. ``curve`` is how pruning
     came where it is; empty where nothing was pruned. ``verdict`` and ``audit_headline`` are those of an audit of the
     fixed file, which lies beside it. ``origin`` is what all of this followed from, by which a finished piece of work is
-    known again.
+    known again. ``left_out`` are triggers that work and yet were given to nobody.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -98,3 +111,4 @@ class CleanseRecord(Record):
     reproduction: Reproduction
     cost: tuple[StageCost, ...]
     volatile: Volatile
+    left_out: tuple[LeftOutRecord, ...] = ()

@@ -15,6 +15,7 @@ from mantrap.records import (
     AuditRecord,
     CleanseRecord,
     Difference,
+    LeftOutRecord,
     Rate,
     TriggerRecord,
     Verdict,
@@ -26,10 +27,11 @@ from mantrap.workflow.audit import audit
 from mantrap.workflow.cleansing import Cleansing
 from mantrap.workflow.kept_triggers import TRIGGERS_FILE, digest_of, load_triggers
 from mantrap.workflow.naming import by_name
+from mantrap.workflow.ordinary import without_ordinary
 from mantrap.workflow.pictures import pictures_of
 from mantrap.workflow.plan import Plan, Source
 from mantrap.workflow.subject import Subject
-from mantrap.workflow.words import size_of
+from mantrap.workflow.words import percent, size_of
 
 DRAFT_SUFFIX = ".draft.safetensors"
 """Of the file that is measured, until it is known what it is worth."""
@@ -49,6 +51,8 @@ class Proving(Subject):
     def __init__(self, work: Cleansing, out: Path, progress: Progress) -> None:
         super().__init__(work, progress)
         self.work, self.out = work, out
+        self.left_out: tuple[LeftOutRecord, ...] = ()
+        self.triggers = self._evident(self.triggers, work.audited)
 
     def keep(self) -> None:
         """Put the file that was measured in its place."""
@@ -81,6 +85,7 @@ class Proving(Subject):
             control=str(spec_of(control)),
             notes=(*self.notes, *made.notes),
             triggers=tuple(self._trigger_record(n, measured) for n in range(len(self.triggers))),
+            left_out=self.left_out,
             curve=made.curve,
             accuracy=measured.accuracy,
             control_accuracy=self._accuracy(beside.model),
@@ -119,13 +124,22 @@ class Proving(Subject):
             chosen, notes = self._chosen(found, fixed)
             self.notes += tuple(note for note in notes if note not in self.notes)
             known = {digest_of((trigger,)) for trigger in self.triggers}
-            new = tuple(trigger for trigger in chosen if digest_of((trigger,)) not in known)
+            new = tuple(t for t in self._evident(chosen, audited) if digest_of((t,)) not in known)
             if not new:
                 break
             self.triggers += new
             said = ", ".join(f"the {self.named(trigger)}" for trigger in new)
             self.notes += (f"An audit after round {number} recovered {said}: the model was repaired anew.",)
         return fixed, audited
+
+    def _evident(self, triggers: tuple[ReversedTrigger, ...], audited: AuditRecord) -> tuple[ReversedTrigger, ...]:
+        """Those of an audit's triggers that are evidence; the others are written down."""
+        evident, ordinary = without_ordinary(triggers, audited)
+        for trigger, chance in ordinary:
+            self.left_out += (self._left_out_record(trigger, chance),)
+            why = f"with a chance of {percent(chance)} some label of a model without a backdoor needs as little"
+            self.notes += (f"The {self.named(trigger)} was left out: it is no evidence, for {why}.",)
+        return evident
 
     def _repaired(self, stage: str, repair: Repair, triggers: tuple[ReversedTrigger, ...] = ()) -> Repaired:
         rng = self.rng.child("repair")
@@ -181,4 +195,13 @@ class Proving(Subject):
             after=measured.after[number],
             control=measured.control[number],
             reactivation=None if again is None else again.record,
+        )
+
+    def _left_out_record(self, trigger: ReversedTrigger, chance: float) -> LeftOutRecord:
+        return LeftOutRecord(
+            label=trigger.target,
+            class_name=self.model.class_names[trigger.target],
+            kind=kind_of(trigger),
+            size=size_of(trigger),
+            chance=chance,
         )

@@ -9,11 +9,14 @@ import safetensors.torch
 
 from mantrap.cli import main
 from mantrap.core import Rng
+from mantrap.errors import FailedError
 from mantrap.models import ARCHITECTURES
 from mantrap.models.cards import read_card
 from mantrap.records import AuditRecord, CleanseRecord
 from mantrap.records.files import sha256_of
+from mantrap.repair.unlearning import Unlearning
 from mantrap.report import render_cleanse_html, render_cleanse_text, render_text
+from mantrap.workflow import cleanse as workflow
 from tests import cleansing, headed, stage
 from tests.cleansing import TUNING, UNLEARNING
 
@@ -75,7 +78,19 @@ def test_without_json_the_report_is_shown_as_text_and_again_by_report(cleanse, m
     assert mantrap("report", tmp_path / "out.audit.json") == (0, render_text(audited), "")
 
 
-def test_unlearning_is_what_is_done_unless_another_repair_is_named(mantrap, run, tmp_path):
+def test_unlearning_is_what_is_done_unless_another_repair_is_named(mantrap, audited, tmp_path, monkeypatch):
+    asked = []
+
+    def unwilling(work, *_, **__):
+        asked.append(work.repair)
+        raise FailedError(expected="some work", got="none", remedy="Look at what was asked for.")
+
+    monkeypatch.setattr(workflow, "cleanse", unwilling)
+    code, _, _ = mantrap("cleanse", audited, *USUAL, "--out", tmp_path / "out.safetensors")
+    assert (code, asked) == (5, [Unlearning()])
+
+
+def test_without_a_trigger_there_is_nothing_to_take_out(mantrap, run, tmp_path):
     (run / "triggers.safetensors").unlink()
     code, out, err = mantrap("cleanse", run, *USUAL, "--out", tmp_path / "out.safetensors")
     assert (code, out) == (2, "")

@@ -6,7 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mantrap.core import Cost, ImageSet, Rng
+from mantrap.core import Cost, ImageSet, ReversedPerturbation, Rng
 from mantrap.data import split
 from mantrap.errors import DataError, UsageError
 from mantrap.models.cards import read_card
@@ -18,11 +18,15 @@ from mantrap.workflow import proving, subject
 from mantrap.workflow.cleanse import cleanse
 from mantrap.workflow.kept_triggers import digest_of
 from mantrap.workflow.plan import Source
+from mantrap.workflow.words import size_of
 from tests import cleansing, headed, sourced, stage
 from tests.cleansing import HIDING, TUNING, UNLEARNING, reopened, stable, work
 
 pytestmark = pytest.mark.usefixtures("hasty", "as_recovered")
 SQUARE, WHOLE = sourced.square(), torch.ones(stage.SIDE, stage.SIDE)
+CHANGE = ReversedPerturbation(stage.TARGET, stage.tiles()[None, stage.TARGET])
+TOLD = (("patch", stage.TARGET, 1e-6), ("perturbation", stage.TARGET, 0.25))
+"""What a patch and a change of all pixels for the planted label are by the side of ordinary ones."""
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +198,31 @@ class TestTriggers:
             "The patch for label 3 works on 0.0 % of held-out images only, and was left out.",
             "Looked about.",
         )
+
+    def test_those_that_a_clean_model_has_as_well_are_left_out_and_said_so(self, place, out, notes):
+        whole = dataclasses.replace(SQUARE, mask=WHOLE, pattern=stage.tiles()[None, stage.TARGET])
+        audited = cleansing.told(cleansing.usual(place), *TOLD)
+        record = cleanse(work(place, notes, triggers=(whole, CHANGE), audited=audited), out)
+
+        assert {given for *_, given, _ in notes.asked} == {(whole,), ()}
+        assert [t.kind for t in record.triggers] == ["patch"]
+        (left_out,) = record.left_out
+        assert (left_out.label, left_out.class_name) == (stage.TARGET, "4")
+        assert (left_out.kind, left_out.size) == ("change of all pixels", size_of(CHANGE))
+        assert left_out.chance == pytest.approx(1 - 0.75**6)
+        why = "with a chance of 82.2 % some label of a model without a backdoor needs as little"
+        said = f"The change of all pixels for label 4 was left out: it is no evidence, for {why}."
+        assert record.notes == (said, "Looked about.")
+        assert CleanseRecord.from_json(record.to_json()) == record
+
+    def test_what_works_no_more_is_no_evidence_against_others(self, place, out, notes):
+        """A patch that stands out and yet does not work: the ordinary change for its label is all that there is."""
+        silent = dataclasses.replace(SQUARE, mask=0 * SQUARE.mask)
+        audited = cleansing.told(cleansing.usual(place), *TOLD)
+        record = cleanse(work(place, notes, triggers=(silent, CHANGE), audited=audited), out)
+
+        assert [t.kind for t in record.triggers] == ["change of all pixels"]
+        assert record.left_out == ()
 
     def test_those_that_a_longer_search_finds_take_their_place(self, place, out, notes, monkeypatch):
         faint = sourced.square(opacity=0.9)

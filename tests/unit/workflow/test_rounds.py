@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mantrap.core import Cost, ReversedPatch
+from mantrap.core import Cost, ReversedPatch, ReversedPerturbation
 from mantrap.errors import FailedError, OutputError, UsageError
 from mantrap.models.cards import read_card
 from mantrap.ops.recovered import put_on
@@ -73,14 +73,18 @@ class Audits:
     """
 
     def __init__(self, whole):
-        self.whole, self.recovered, self.files = whole, [], []
+        self.whole, self.recovered, self.files, self.told = whole, [], [], ()
 
     def recover(self, *triggers):
         self.recovered += triggers
 
+    def says(self, *told):
+        """By what chances ordinary labels stand as high."""
+        self.told = told
+
     def audit(self, model, images, *, source, **given):
         self.files.append(source.sha256)
-        record = self.whole(model, images, source=source, **given)
+        record = cleansing.told(self.whole(model, images, source=source, **given), *self.told)
         verdict = Verdict.SUSPICIOUS if self.found() else Verdict.NO_EVIDENCE
         return dataclasses.replace(record, verdict=verdict, headline=f"Audit {len(self.files)}.")
 
@@ -194,6 +198,18 @@ class TestRounds:
         left_out = "The patch for label 3 works on 0.0 % of held-out images only, and was left out."
         assert record.notes.count(left_out) == 1
         assert record.verdict is Verdict.SUSPICIOUS
+
+    def test_what_clean_models_have_as_well_is_not_added(self, place, out, nudges, audits):
+        """By what the audit of the repaired file says of it, and not by what that of the model said."""
+        change = ReversedPerturbation(1, stage.tiles()[None, 1])
+        audits.recover((OTHERS[1], change), (change,), ())
+        audits.says(("patch", 1, 1e-6), ("perturbation", 1, 0.5))
+        record = cleanse(work(place, nudges, rounds=2), out)
+
+        assert asked() == [[4], [4, 1]]
+        assert [(one.label, one.kind) for one in record.left_out] == [(1, "change of all pixels")]
+        assert record.notes[0].startswith("The change of all pixels for label 1 was left out: it is no evidence, ")
+        assert record.notes[1] == "An audit after round 1 recovered the patch for label 1: the model was repaired anew."
 
     def test_what_is_known_already_is_nothing_new(self, place, out, nudges, audits):
         audits.recover((SQUARE,), ())
