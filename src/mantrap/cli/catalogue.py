@@ -65,6 +65,7 @@ def _families() -> dict[str, Iterable[type[Any]]]:
     from mantrap.data import NAMED  # noqa: PLC0415 - torch
     from mantrap.detect import DETECTORS  # noqa: PLC0415 - torch
     from mantrap.evade import EVASIONS  # noqa: PLC0415 - torch
+    from mantrap.evade.hardening import HARDENINGS  # noqa: PLC0415 - torch
     from mantrap.guard import GUARDS  # noqa: PLC0415 - torch
     from mantrap.models import ARCHITECTURES  # noqa: PLC0415 - torch
     from mantrap.poison import ATTACKS, PREPARATIONS, RELABELLINGS, SELECTIONS, TRIGGERS  # noqa: PLC0415 - torch
@@ -79,6 +80,7 @@ def _families() -> dict[str, Iterable[type[Any]]]:
         "guards": GUARDS,
         "screens": SCREENS,
         "evasions": EVASIONS,
+        "hardenings": HARDENINGS,
         "data sets": NAMED,
         "architectures": ARCHITECTURES,
         "attacks": ATTACKS,

@@ -3,6 +3,7 @@
 from mantrap.core.classifier import Classifier
 from mantrap.core.evasion import AWAY, BudgetedEvasion, Evasion, Goal, MinimalEvasion, Perturbed, Problem
 from mantrap.core.guards import FittedGuard, Guard, Scorer, Suspicion
+from mantrap.core.hardening import Hardened, Hardening
 from mantrap.core.imageset import Batch, ImageSet
 from mantrap.core.memo import FORGETFUL, Elsewhere, Memo, SharedMemo
 from mantrap.core.progress import SILENT, OutOfTime, Progress, Stage
@@ -43,6 +44,8 @@ __all__ = [
     "FittedGuard",
     "Goal",
     "Guard",
+    "Hardened",
+    "Hardening",
     "ImageSet",
     "LabelFinding",
     "Memo",

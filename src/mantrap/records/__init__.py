@@ -18,7 +18,7 @@ from mantrap.records.audit import (
     Volatile,
 )
 from mantrap.records.base import SCHEMA_VERSION, Record, json_schema
-from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
+from mantrap.records.cards import AttackedRecord, EpochRecord, ModelCard, TrainingRecord
 from mantrap.records.cleansing import CleanseRecord, Outcome, PruningPoint, ReactivationRecord, TriggerRecord
 from mantrap.records.compared import ChangeRecord, ComparedRecord, SameRecord
 from mantrap.records.comparison import ComparisonRecord, ControlRecord, CopyRecord, StandingRecord, TraitRecord
@@ -77,6 +77,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Area",
     "AttackMeasure",
+    "AttackedRecord",
     "AuditRecord",
     "CellState",
     "ChangeRecord",
