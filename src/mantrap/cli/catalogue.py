@@ -71,7 +71,7 @@ def _families() -> dict[str, Iterable[type[Any]]]:
     from mantrap.poison import ATTACKS, PREPARATIONS, RELABELLINGS, SELECTIONS, TRIGGERS  # noqa: PLC0415 - torch
     from mantrap.repair import REPAIRS, SAFE_TRAININGS  # noqa: PLC0415 - torch
     from mantrap.screen import SCREENS  # noqa: PLC0415 - torch
-    from mantrap.training import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Recipe  # noqa: PLC0415 - torch
+    from mantrap.training import AUGMENTATIONS, LOSSES, OPTIMIZERS, SCHEDULES, Recipe  # noqa: PLC0415 - torch
 
     return {
         "detectors": DETECTORS,
@@ -89,6 +89,7 @@ def _families() -> dict[str, Iterable[type[Any]]]:
         "relabellings": RELABELLINGS,
         "preparations": PREPARATIONS,
         "training": [Recipe],
+        "losses": LOSSES,
         "optimisers": OPTIMIZERS,
         "schedules": SCHEDULES,
         "augmentations": AUGMENTATIONS,

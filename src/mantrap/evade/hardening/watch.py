@@ -129,8 +129,8 @@ def overfitted(attacked: Sequence[AttackedRecord], images: int, classes: int) ->
 def told(attacked: Sequence[AttackedRecord], images: int, classes: int, budget: Budgeted) -> tuple[str, ...]:
     """What the attacks show, in plain sentences."""
     last, size = attacked[-1], f"{budget.norm} {budget.eps:g}"
-    right = f"it is right on {last.one_step:.1%} after one step of {size}, and on {last.many_steps:.1%} after {_STEPS}"
-    said = [f"Of {images} images that were held out {right}."]
+    right = f"it is right on {last.one_step:.1%} after one step of {size}"
+    said = [f"Of {images} images that were held out {right}, and on {last.many_steps:.1%} after {_STEPS} steps."]
     found = overfitted(attacked, images, classes)
     one, many = _rate(last.one_step, images), _rate(last.many_steps, images)
     if found is not None:
@@ -140,7 +140,7 @@ def told(attacked: Sequence[AttackedRecord], images: int, classes: int, budget: 
             f"from {before.many_steps:.1%} to {after.many_steps:.1%}, while under one step it rose from "
             f"{before.one_step:.1%} to {after.one_step:.1%}."
         )
-    elif many.value < one.value / 2 and many.high < one.low:
+    elif many.high < 1 / classes < one.low:
         said.append("It stands one step, and not many: who takes several misleads it all the same.")
     return tuple(said)
 
