@@ -65,9 +65,7 @@ class BatchHardening(ABC):
         """
         check_fits(model, images)
         settings = build(Recipe, Spec.parse(recipe))
-        learned, heldout = hold_out(images, rng.child("heldout"))
-        heldout = heldout if self.budget is not None else None
-        learned = learned if heldout is not None else images
+        learned, heldout = (images, None) if self.budget is None else hold_out(images, rng.child("heldout"))
         diary = Diary(settings.epochs, -(-len(learned) // settings.batch_size))
         objective = _Watched(hardening=self, heldout=heldout, companions={**self.companions(learned), _DIARY: diary})
         made = fit(

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mantrap.core import Classifier, ImageSet, Problem, Rng, require
+from mantrap.core.shapes import Images, Labels
 from mantrap.data.splits import sample
 from mantrap.evade.fgsm import fgsm
 from mantrap.ops.intervals import wilson
 from mantrap.ops.pgd import Ascent, away, pgd
 from mantrap.ops.projections import Norm, require_ball
-from mantrap.ops.scores import finite_logits
+from mantrap.ops.scores import finite_logits, fitting_batch
 from mantrap.records import AttackedRecord, Rate
 
 _MOST, _SHARE = 256, 0.1
@@ -87,17 +88,22 @@ class Diary(nn.Module):
 def under_attack(model: Classifier, images: ImageSet, budget: Budgeted, rng: Rng) -> tuple[float, float]:
     """Accuracy on images after one step of the budget, and after many from a random start; the model is frozen."""
     assert images.labels is not None
-    labels, pixels = images.labels.to(model.device), images.images().to(model.device)
     ascent = Ascent(norm=budget.norm, eps=budget.eps, step=_STEP * budget.eps, steps=_STEPS)
+    one, many = [], []
     with model.frozen():
-        problem = Problem(model, pixels, labels)
-        moved = (
-            fgsm(problem, budget.eps, budget.norm),
-            pgd(model, pixels, labels, climb=away, ascent=ascent, rng=rng.child("start")),
-        )
-        with torch.no_grad():
-            one, many = (float((finite_logits(model, m).argmax(1) == labels).double().mean()) for m in moved)
-    return one, many
+        for number, batch in enumerate(images.batches(fitting_batch(images))):
+            assert batch.labels is not None
+            pixels, labels = batch.images.to(model.device), batch.labels.to(model.device)
+            start = rng.child("start", number=number)
+            one.append(_right(model, fgsm(Problem(model, pixels, labels), budget.eps, budget.norm), labels))
+            many.append(_right(model, pgd(model, pixels, labels, climb=away, ascent=ascent, rng=start), labels))
+    return sum(one) / len(images), sum(many) / len(images)
+
+
+def _right(model: Classifier, images: Images, labels: Labels) -> int:
+    """How many of a batch get their label."""
+    with torch.no_grad():
+        return int((finite_logits(model, images).argmax(1) == labels).sum())
 
 
 def overfitted(attacked: Sequence[AttackedRecord], images: int, classes: int) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mantrap.core import Classifier, ImageSet, Rng, Spec, build
-from mantrap.evade.hardening import HARDENINGS, FgsmTraining, PgdTraining, batches
+from mantrap.evade.hardening import HARDENINGS, FgsmTraining, PgdTraining, batches, watch
 from mantrap.evade.hardening.watch import Budgeted, Diary, hold_out, overfitted, told, under_attack
 from mantrap.records import AttackedRecord
 from mantrap.training import Recipe, fit
@@ -48,7 +48,9 @@ class TestHoldOut:
 class TestUnderAttack:
     """A planted model without a plant is linear: how far each image lies from the next class is known."""
 
-    def test_on_a_linear_model_the_share_within_the_budget_is_misled(self):
+    @pytest.mark.parametrize("size", [5, 256])
+    def test_on_a_linear_model_the_share_within_the_budget_is_misled(self, size, monkeypatch):
+        monkeypatch.setattr(watch, "fitting_batch", lambda _: size)
         far = distances(PLANTED, "linf").sort().values
         budget = Budgeted(eps=float(far[4:6].mean()))
         assert under_attack(PLANTED.model(), PLANTED.images(3, "evade"), budget, Rng(0)) == pytest.approx((7 / 12,) * 2)
