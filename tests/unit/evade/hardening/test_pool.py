@@ -6,9 +6,10 @@ from torch.nn.functional import cross_entropy
 
 from mantrap.core import Problem, Rng
 from mantrap.evade import EVASIONS, Fgsm
-from mantrap.evade.hardening import Pool
+from mantrap.evade.hardening import Pool, batches
 from mantrap.evade.hardening.pool import Kept
 from mantrap.evade.hardening.watch import Budgeted
+from mantrap.training import fit
 from tests.linear import Watched
 from tests.planted import Planted
 
@@ -116,12 +117,19 @@ class TestPool:
     def test_it_is_watched_under_the_budget_of_its_evasion_where_many_steps_can_spend_that(self, evasion, budget):
         assert Pool(evasion=evasion).budget == budget
 
-    def test_one_that_cannot_be_watched_learns_all_and_says_so(self):
-        made = Pool(evasion="fgsm(eps=3.0, norm='l1')").train(
-            Watched(PLANTED.shape), PLANTED.images(20, "more"), recipe="recipe(epochs=1)", rng=Rng(0)
+    def test_one_that_cannot_be_watched_learns_all_and_says_so(self, monkeypatch):
+        learned = []
+        monkeypatch.setattr(
+            batches, "fit", lambda model, images, **k: learned.append(images) or fit(model, images, **k)
         )
+        images, given = PLANTED.images(20, "more"), {"recipe": "recipe(epochs=1)", "rng": Rng(0)}
+        made = Pool(evasion="fgsm(eps=3.0, norm='l1')").train(Watched(PLANTED.shape), images, **given)
         assert made.training.heldout == 0
         assert made.notes == ("No images were held out: nothing says how attacks on it went.",)
+
+        watched = self.HARDENING.train(Watched(PLANTED.shape), images, **given)
+        assert watched.training.heldout == 8
+        assert [len(those) for those in learned] == [80, 72]
 
     def test_every_evasion_can_fill_it(self):
         for kind in EVASIONS:
