@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mantrap.core import Classifier, ImageSet, Rng, Spec, build
+from mantrap.errors import OutputError
 from mantrap.evade.hardening import HARDENINGS, FgsmTraining, PgdTraining, batches, watch
 from mantrap.evade.hardening.watch import Budgeted, Diary, hold_out, overfitted, told, under_attack
 from mantrap.records import AttackedRecord
@@ -180,6 +181,12 @@ class TestTraining:
 
         assert [a.many_steps for a in made.training.attacked] == [0.0, 0.8, 0.9, 0.1, 0.0]
         assert made.notes[1].startswith("Catastrophic overfitting: from epoch 2 to 3")
+
+    def test_the_checkpoint_of_another_hardening_is_not_taken_up(self, tmp_path):
+        start, place = dense(PLANTED.shape, PLANTED.classes), tmp_path / "checkpoint"
+        FgsmTraining(eps=0.1).train(start, IMAGES, recipe=SHORT, rng=Rng(0), checkpoint=place)
+        with pytest.raises(OutputError, match="belong to this training"):
+            FgsmTraining(eps=0.2).train(start, IMAGES, recipe=SHORT, rng=Rng(0), checkpoint=place)
 
     @pytest.mark.parametrize(
         "spec",
