@@ -106,7 +106,8 @@ class TestOverfitted:
             ([(0.0, 0.0), (0.5, 0.4), (0.95, 0.02), (0.97, 0.0)], (1, 2)),
             ([(0.0, 0.0), (0.9, 0.02), (0.95, 0.01)], None),  # it never stood many steps
             ([(0.0, 0.0), (0.5, 0.4), (0.4, 0.02)], None),  # one step misleads it as well: it has unlearned all
-            ([(0.0, 0.0), (0.5, 0.4), (0.6, 0.3)], None),  # no collapse
+            ([(0.0, 0.0), (0.5, 0.4), (0.6, 0.25)], None),  # a fall beyond chance, and no collapse
+            ([(0.0, 0.0), (0.5, 0.4), (0.6, 0.25), (0.95, 0.02)], (1, 3)),
             ([(0.1, 0.1), (0.9, 0.0)], None),  # as good as chance before it had learned anything
             ([(0.6, 0.5), (0.9, 0.0)], (0, 1)),  # it stood them before this training
             ([(0.0, 0.0)], None),
