@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mantrap.core import Rng
+from mantrap.evade.hardening import HARDENINGS
 from mantrap.guard import GUARDS
 from mantrap.ops.saliency import grad_cam, sensitivity
 from mantrap.ops.scores import accuracy
@@ -14,7 +15,7 @@ from tests.contracts.test_repairs import patch
 from tests.poisoning import classifier
 from tests.repairing import SMALL
 
-repair, guard, screen, method = map(those, (REPAIRS, GUARDS, SCREENS, SAFE_TRAININGS))
+repair, guard, screen, method, hardening = map(those, (REPAIRS, GUARDS, SCREENS, SAFE_TRAININGS, HARDENINGS))
 TRIGGERS = (patch(SMALL.shape),)
 IMAGES = SMALL.images(8, "images")
 
@@ -63,6 +64,12 @@ def test_its_training_set_is_screened(screen, double):
 
 def test_it_is_trained_safely(method, double):
     made = method.train(double, IMAGES, recipe="recipe(epochs=1, batch_size=16)", rng=Rng(0)).model
+
+    assert {p.dtype for p in made.module.parameters()} == {torch.float64}
+
+
+def test_it_is_hardened(hardening, double):
+    made = hardening.train(double, IMAGES, recipe="recipe(epochs=1, batch_size=16)", rng=Rng(0)).model
 
     assert {p.dtype for p in made.module.parameters()} == {torch.float64}
 

@@ -65,13 +65,14 @@ def _families() -> dict[str, Iterable[type[Any]]]:
     from mantrap.data import NAMED  # noqa: PLC0415 - torch
     from mantrap.detect import DETECTORS  # noqa: PLC0415 - torch
     from mantrap.evade import EVASIONS  # noqa: PLC0415 - torch
+    from mantrap.evade.hardening import HARDENINGS  # noqa: PLC0415 - torch
     from mantrap.evade.transformations import TRANSFORMATIONS  # noqa: PLC0415 - torch
     from mantrap.guard import GUARDS  # noqa: PLC0415 - torch
     from mantrap.models import ARCHITECTURES  # noqa: PLC0415 - torch
     from mantrap.poison import ATTACKS, PREPARATIONS, RELABELLINGS, SELECTIONS, TRIGGERS  # noqa: PLC0415 - torch
     from mantrap.repair import REPAIRS, SAFE_TRAININGS  # noqa: PLC0415 - torch
     from mantrap.screen import SCREENS  # noqa: PLC0415 - torch
-    from mantrap.training import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, Recipe  # noqa: PLC0415 - torch
+    from mantrap.training import AUGMENTATIONS, LOSSES, OPTIMIZERS, SCHEDULES, Recipe  # noqa: PLC0415 - torch
 
     return {
         "detectors": DETECTORS,
@@ -81,6 +82,7 @@ def _families() -> dict[str, Iterable[type[Any]]]:
         "screens": SCREENS,
         "evasions": EVASIONS,
         "transformations": TRANSFORMATIONS,
+        "hardenings": HARDENINGS,
         "data sets": NAMED,
         "architectures": ARCHITECTURES,
         "attacks": ATTACKS,
@@ -89,6 +91,7 @@ def _families() -> dict[str, Iterable[type[Any]]]:
         "relabellings": RELABELLINGS,
         "preparations": PREPARATIONS,
         "training": [Recipe],
+        "losses": LOSSES,
         "optimisers": OPTIMIZERS,
         "schedules": SCHEDULES,
         "augmentations": AUGMENTATIONS,

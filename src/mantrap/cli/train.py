@@ -22,6 +22,8 @@ class Training:
     """Images to measure the accuracy on; the test split of --images where that is a named set."""
     safely: str | None = None
     """Spec of a way to train on images that may be poisoned, such as isolation; see `mantrap list "safe trainings"`."""
+    against: str | None = None
+    """Spec of a way to train against adversarial examples, such as fgsm_training; see `mantrap list hardenings`."""
 
 
 _DECLARED, _RUNNING = Declared(), Running()
@@ -37,6 +39,7 @@ def train(
 ) -> int:
     """Train a model and save it as NAME.safetensors, with its card beside it; the same command goes on after a kill."""
     from mantrap.core import Rng, Spec, build  # noqa: PLC0415 - torch
+    from mantrap.evade.hardening import HARDENINGS  # noqa: PLC0415 - torch
     from mantrap.models import device  # noqa: PLC0415 - torch
     from mantrap.models.cards import card_path  # noqa: PLC0415 - torch
     from mantrap.repair import SAFE_TRAININGS  # noqa: PLC0415 - torch
@@ -47,6 +50,8 @@ def train(
     running.apply()
     how = build(Recipe, Spec.parse(training.recipe))
     safely = None if training.safely is None else SAFE_TRAININGS.create(training.safely)
+    against = None if training.against is None else HARDENINGS.create(training.against)
+    whole = SafeRecipe(how, safely, against)
     found = images.load(split="train", seed=running.seed)
     test = images.measured_on(training.test, seed=running.seed)
     rng = Rng(running.seed)
@@ -56,7 +61,7 @@ def train(
         start_over(output.out)
     before = version_of(card_path(output.out))
     watch = watching(quiet=running.quiet)
-    card = run(model, found, output.out, test=test, recipe=SafeRecipe(how, safely), rng=rng, progress=watch)
+    card = run(model, found, output.out, test=test, recipe=whole, rng=rng, progress=watch)
     unchanged = already(card_path(output.out), before)
     show(card, as_json=output.json, title=f"{output.out}: ", more=unchanged)
     return 0

@@ -14,6 +14,7 @@ from mantrap.core.evasion import (
     Problem,
 )
 from mantrap.core.guards import FittedGuard, Guard, Scorer, Suspicion
+from mantrap.core.hardening import Hardened, Hardening
 from mantrap.core.imageset import Batch, ImageSet
 from mantrap.core.memo import FORGETFUL, Elsewhere, Memo, SharedMemo
 from mantrap.core.progress import SILENT, OutOfTime, Progress, Stage
@@ -57,6 +58,8 @@ __all__ = [
     "FittedGuard",
     "Goal",
     "Guard",
+    "Hardened",
+    "Hardening",
     "ImageSet",
     "LabelFinding",
     "Memo",

@@ -18,7 +18,7 @@ from mantrap.records.audit import (
     Volatile,
 )
 from mantrap.records.base import SCHEMA_VERSION, Record, json_schema, kind_of
-from mantrap.records.cards import EpochRecord, ModelCard, TrainingRecord
+from mantrap.records.cards import AttackedRecord, EpochRecord, ModelCard, TrainingRecord
 from mantrap.records.cleansing import (
     CleanseRecord,
     LeftOutRecord,
@@ -87,6 +87,7 @@ __all__ = [
     "AimedAt",
     "Area",
     "AttackMeasure",
+    "AttackedRecord",
     "AuditRecord",
     "CautionRecord",
     "CellState",

@@ -12,11 +12,24 @@ class EpochRecord(Record):
     accuracy: float
 
 
+class AttackedRecord(Record):
+    """How often a model that is trained against adversarial examples is right on held-out images that are attacked.
+
+    Accuracies after so many epochs, under one step of the budget and under many; ``epoch`` 0 is before the first one.
+    """
+
+    epoch: int
+    one_step: float
+    many_steps: float
+
+
 class TrainingRecord(Record):
     """How a model was trained, and why the training stopped.
 
     ``start_digest`` is that of the classifier with which the training began. ``safely`` is the spec of the way in which
     a set that may be poisoned was trained on, where it was, and ``apart`` how many of its images were not learned.
+    ``against`` is the spec of the way in which a model was trained against adversarial examples, where it was; then
+    ``heldout`` of the images were not learned but attacked, with the results in ``attacked``.
     """
 
     recipe: str
@@ -31,6 +44,9 @@ class TrainingRecord(Record):
     start_digest: str = ""
     safely: str = ""
     apart: int = 0
+    against: str = ""
+    heldout: int = 0
+    attacked: tuple[AttackedRecord, ...] = ()
 
 
 class ModelCard(Record):

@@ -20,7 +20,8 @@ from mantrap.records import EpochRecord, TrainingRecord
 from mantrap.records.files import write_atomically
 from mantrap.training.augment import AUGMENTATIONS
 from mantrap.training.checks import check_fits
-from mantrap.training.objectives import CROSS_ENTROPY, BatchLoss, Objective
+from mantrap.training.losses import minimised
+from mantrap.training.objectives import BatchLoss, Objective
 from mantrap.training.optimizers import OPTIMIZERS
 from mantrap.training.recipe import Recipe
 from mantrap.training.schedules import SCHEDULES
@@ -41,11 +42,11 @@ def fit(
     *,
     recipe: Recipe,
     rng: Rng,
-    objective: Objective = CROSS_ENTROPY,
+    objective: Objective | None = None,
     progress: Progress = SILENT,
     checkpoint: Path | None = None,
 ) -> Trained:
-    """Minimise an objective, the cross-entropy where nothing else is said, on labelled images.
+    """Minimise an objective, the loss of the recipe where nothing else is said, on labelled images.
 
     The model that comes in is not changed. The same model, images, recipe and seed give the same weights on the same
     machine and number of threads, whether the training ran through or was killed and resumed after any epoch.
@@ -55,7 +56,7 @@ def fit(
         images: Labelled images.
         recipe: How to train.
         rng: Source of randomness for order, augmentation, dropout and objective.
-        objective: What to minimise.
+        objective: What to minimise in place of the recipe's loss.
         progress: Observer; one unit an epoch.
         checkpoint: File that keeps the state after every epoch, and from which a killed training goes on.
 
@@ -66,10 +67,10 @@ def fit(
         DataError: No labels, labels outside the model's classes, or images of another shape than the model takes.
         FailedError: The loss is not finite any more.
         OutputError: The checkpoint belongs to another training.
-        UsageError: The recipe names layers that the model does not have.
+        UsageError: The recipe names layers that the model does not have, or a loss beside an objective.
     """
     check_fits(model, images)
-    run = _Run(model, images, recipe, rng, objective)
+    run = _Run(model, images, recipe, rng, minimised(recipe.loss, objective, model, rng))
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     with channels_last(run.model), progress.stage("train", recipe.epochs) as stage:

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from mantrap.core import require
 from mantrap.training.augment import AUGMENTATIONS
+from mantrap.training.losses import LOSSES
 from mantrap.training.optimizers import OPTIMIZERS
 from mantrap.training.schedules import SCHEDULES
 
@@ -26,6 +27,7 @@ class Recipe:
         precision: What convolutions and dense layers compute with. Weights are single precision in any case; with
             ``"bfloat16"`` a training takes about half the time on processors that have it in hardware, and longer on
             others.
+        loss: Spec of what is minimised; attacks and hardenings that train have one of their own.
     """
 
     name: ClassVar[str] = "recipe"
@@ -39,6 +41,7 @@ class Recipe:
     patience: int = 0
     layers: tuple[str, ...] = ()
     precision: Literal["float32", "bfloat16"] = "float32"
+    loss: str = "cross_entropy"
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0)):
@@ -48,3 +51,4 @@ class Recipe:
         OPTIMIZERS.create(self.optimizer)
         SCHEDULES.create(self.schedule)
         AUGMENTATIONS.create(self.augment)
+        LOSSES.create(self.loss)

@@ -3,7 +3,19 @@
 import dataclasses
 from pathlib import Path
 
-from mantrap.core import SILENT, Classifier, ImageSet, Progress, Rng, SafelyTrained, SafeTraining, Spec, build, spec_of
+from mantrap.core import (
+    SILENT,
+    Classifier,
+    Hardening,
+    ImageSet,
+    Progress,
+    Rng,
+    SafelyTrained,
+    SafeTraining,
+    Spec,
+    build,
+    spec_of,
+)
 from mantrap.data.only import write_index
 from mantrap.errors import DataError, ModelError, UsageError
 from mantrap.models import ARCHITECTURES, Preprocessing, save_model
@@ -18,10 +30,28 @@ _KIND = "trained model"
 
 @dataclasses.dataclass(frozen=True)
 class SafeRecipe:
-    """How to train, and what to do about images that may be poisoned: nothing where ``safely`` is ``None``."""
+    """How to train, and what to do about images that may be poisoned or that adversaries change.
+
+    Args:
+        recipe: How to train.
+        safely: What to do about poisoned images; ``None`` for nothing.
+        against: What to do about adversarial examples; ``None`` for nothing.
+
+    Raises:
+        UsageError: Both are to be done.
+    """
 
     recipe: Recipe
     safely: SafeTraining | None = None
+    against: Hardening | None = None
+
+    def __post_init__(self) -> None:
+        if self.safely is not None and self.against is not None:
+            raise UsageError(
+                expected="a safe training or a hardening",
+                got=f"{spec_of(self.safely)} and {spec_of(self.against)}",
+                remedy="Train with --safely first, and then with --against --only NAME.kept.csv.",
+            )
 
 
 def new_classifier(arch: str, images: ImageSet, *, declared: Preprocessing, rng: Rng) -> Classifier:
@@ -77,7 +107,7 @@ def train(
         images: What to train on.
         out: Where the weights go, ``NAME.safetensors``.
         test: Labelled images to measure the accuracy on; ``None`` measures none.
-        recipe: How to train, with a word on safety where images may be poisoned.
+        recipe: How to train, with a word on safety where images may be poisoned or adversaries change them.
         rng: Source of randomness.
         progress: Observer of the work.
 
@@ -102,6 +132,7 @@ def train(
         "recipe": str(spec_of(how.recipe)),
         "seed": rng.seed,
         "safe training": "" if how.safely is None else str(spec_of(how.safely)),
+        "hardening": "" if how.against is None else str(spec_of(how.against)),
         "test set": None if test is None else (test.name, len(test)),
     }
     if not checkpoint.exists() and finished(out, _origin(known), origin, there=out.exists()) and known is not None:
@@ -120,10 +151,12 @@ def train(
 def _learned(
     model: Classifier, images: ImageSet, how: SafeRecipe, rng: Rng, progress: Progress, checkpoint: Path
 ) -> SafelyTrained:
+    recipe = str(spec_of(how.recipe))
     if how.safely is not None:
-        return how.safely.train(
-            model, images, recipe=str(spec_of(how.recipe)), rng=rng, progress=progress, checkpoint=checkpoint
-        )
+        return how.safely.train(model, images, recipe=recipe, rng=rng, progress=progress, checkpoint=checkpoint)
+    if how.against is not None:
+        made = how.against.train(model, images, recipe=recipe, rng=rng, progress=progress, checkpoint=checkpoint)
+        return SafelyTrained(made.model, made.training, (), notes=made.notes)
     trained = fit(model, images, recipe=how.recipe, rng=rng, progress=progress, checkpoint=checkpoint)
     return SafelyTrained(trained.model, trained.record, ())
 
@@ -193,5 +226,6 @@ def _origin(card: ModelCard | None) -> dict[str, object] | None:
         "recipe": training.recipe,
         "seed": training.seed,
         "safe training": training.safely,
+        "hardening": training.against,
         "test set": None if accuracy is None else (training.test_name, accuracy.total),
     }

@@ -16,6 +16,8 @@ HEADS = {
     "deepid": {"out"},
     "vgg16": {"classifier.6"},
     "mlp": {"4"},
+    "maxout": {"8"},
+    "rbf": {""},  # the network is its own head
 }
 
 

@@ -5,7 +5,8 @@ import pytest
 from mantrap.core import Rng
 from mantrap.data import load
 from mantrap.data.only import only
-from mantrap.errors import DataError, OutputError, SpecError
+from mantrap.errors import DataError, OutputError, SpecError, UsageError
+from mantrap.evade.hardening import FgsmTraining, Noise
 from mantrap.models import Preprocessing, open_model, save_model
 from mantrap.ops.scores import accuracy
 from mantrap.records import ModelCard
@@ -218,3 +219,39 @@ class TestSafely:
         start_over(out)
 
         assert not list(tmp_path.iterdir())
+
+
+class TestAgainst:
+    """A training against adversarial examples says so in its card, and is another work than one without."""
+
+    AGAINST = SafeRecipe(RECIPE, against=FgsmTraining(eps=0.1))
+
+    def test_the_card_says_what_against_and_what_came_of_it(self, tmp_path):
+        card = run(tmp_path / "m.safetensors", recipe=self.AGAINST)
+        training = card.training
+
+        assert training.against == "fgsm_training(eps=0.1)"
+        assert (training.images, training.heldout, len(training.attacked)) == (120, 12, 4)
+        assert card.notes[0].startswith("Of 12 images that were held out it is right on")
+        assert not kept_path(tmp_path / "m.safetensors").exists()
+
+    def test_what_is_finished_is_left_alone_and_another_way_is_another_work(self, tmp_path):
+        out = tmp_path / "m.safetensors"
+        card = run(out, recipe=self.AGAINST)
+
+        assert run(out, recipe=self.AGAINST) == card
+        for other in (RECIPE, SafeRecipe(RECIPE, against=Noise(eps=0.1))):
+            with pytest.raises(OutputError, match="hardening"):
+                run(out, recipe=other)
+
+    def test_an_interrupted_one_goes_on_to_the_same_bytes_and_the_same_card(self, tmp_path):
+        through, resumed = tmp_path / "through.safetensors", tmp_path / "resumed.safetensors"
+        card = run(through, recipe=self.AGAINST)
+        with pytest.raises(KeyboardInterrupt):
+            run(resumed, recipe=self.AGAINST, progress=stage.Interrupts())
+        assert run(resumed, recipe=self.AGAINST) == card
+        assert resumed.read_bytes() == through.read_bytes()
+
+    def test_it_cannot_be_safe_as_well(self):
+        with pytest.raises(UsageError, match=r"got isolation and fgsm_training.*--safely first"):
+            SafeRecipe(RECIPE, Isolation(), FgsmTraining())

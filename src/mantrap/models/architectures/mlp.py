@@ -20,7 +20,10 @@ class Mlp(ImageNetwork):
 
     Reference: Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors", Nature 1986; the
     networks FC100-100-10 and FC200-200-10 of Szegedy et al., ICLR 2014, are ``mlp(hidden=(100, 100))`` and
-    ``mlp(hidden=(200, 200))`` with sigmoid units.
+    ``mlp(hidden=(200, 200))`` with sigmoid units, FC10 is ``mlp(hidden=())``, and AE400-10 is ``mlp(hidden=(400,))``
+    with sigmoid units, trained with ``recipe(loss='sparse_autoencoder')``. Their weight decay of lambda is added to the
+    loss as lambda times the sum of squares over the k units of a layer, so it is ``weight_decay`` of 2 lambda / k here:
+    2e-5, 2e-3 and 0.2 for the three FC10.
 
     Args:
         hidden: Units of each hidden layer.

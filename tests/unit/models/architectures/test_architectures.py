@@ -13,7 +13,12 @@ from mantrap.core import Spec, spec_of
 from mantrap.errors import SpecError
 from mantrap.models import ARCHITECTURES, Architecture
 
-SMALL = {"vgg16": {"height": 32, "width": 32, "hidden": 8}, "mlp": {"hidden": (8,)}, "wide_resnet": {"depth": 10}}
+SMALL = {
+    "vgg16": {"height": 32, "width": 32, "hidden": 8},
+    "mlp": {"hidden": (8,)},
+    "maxout": {"hidden": (8,)},
+    "wide_resnet": {"depth": 10},
+}
 """Options that keep a network small enough to run in a blink."""
 
 
@@ -90,6 +95,10 @@ def test_the_dense_layers_fit_whatever_the_size(height, width, name):
         ("mlp", 784 * 512 + 512 + 512 * 10 + 10),
         ("mlp(hidden=())", 7_850),
         ("mlp(hidden=(100, 100))", 78_500 + 10_100 + 1_010),
+        # (784 + 1) and (240 + 1) weights for each of 240 units of 5 pieces, then (240 + 1) * 10
+        ("maxout", 942_000 + 289_200 + 2_410),
+        # a centre and a width for each of 784 values of 10 classes
+        ("rbf", 15_680),
     ],
 )
 def test_the_number_of_weights_is_that_of_the_paper(spec, count):
@@ -123,7 +132,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(name):
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", ["mnist_cnn", "gtsrb_cnn", "deepid", "mlp"])
+@pytest.mark.parametrize("name", ["mnist_cnn", "gtsrb_cnn", "deepid", "mlp", "maxout"])
 def test_glorot_weights_stay_within_their_bound_and_reach_it(name):
     for layer in fresh(small(name)).modules():
         if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
@@ -136,7 +145,12 @@ def test_glorot_weights_stay_within_their_bound_and_reach_it(name):
 def test_dropout_is_there_in_training_and_can_be_left_out():
     with torch.random.fork_rng(devices=[]):
         images = torch.rand(2, 3, 32, 32)
-        for name, without in [("gtsrb_cnn", "dropout=False"), ("wide_resnet", "dropout=0.0"), ("mlp", "dropout=0.0")]:
+        for name, without in [
+            ("gtsrb_cnn", "dropout=False"),
+            ("wide_resnet", "dropout=0.0"),
+            ("mlp", "dropout=0.0"),
+            ("maxout", "input_dropout=0.0, dropout=0.0"),
+        ]:
             sizes = "channels=3, height=32, width=32"
             with_it = fresh(
                 ARCHITECTURES.create(f"{name}({sizes}, {without.replace('False', 'True').replace('0.0', '0.5')})")
@@ -157,6 +171,12 @@ def test_dropout_is_there_in_training_and_can_be_left_out():
         ("mlp(activation='swish')", "relu"),
         ("mlp(hidden=(0,))", "hidden at most"),
         ("mlp(dropout=-0.1)", "dropout in"),
+        ("maxout(hidden=())", "hidden 1 to"),
+        ("maxout(hidden=(0,))", "hidden 1 to"),
+        ("maxout(pieces=0)", "pieces from 1"),
+        ("maxout(dropout=1.0)", r"expected dropout in \[0, 1\)"),
+        ("maxout(input_dropout=-0.1)", "input_dropout in"),
+        ("rbf(sharpness=0.0)", "sharpness above 0"),
         ("mnist_cnn(num_classes=1)", "num_classes from 2"),
         ("mnist_cnn(channels=0)", "channels from 1"),
         ("mnist_cnm", "Did you mean mnist_cnn"),
@@ -174,6 +194,44 @@ def test_an_mlp_computes_what_its_formula_says(activation):
     first, second = (layer for layer in network if isinstance(layer, torch.nn.Linear))
     hidden = getattr(torch, activation)(images.reshape(2, 6) @ first.weight.T + first.bias)
     assert torch.allclose(network(images), hidden @ second.weight.T + second.bias, atol=1e-6)
+
+
+def test_a_maxout_unit_is_the_largest_of_its_own_sums():
+    network = fresh(ARCHITECTURES.create("maxout(channels=1, height=2, width=3, hidden=(4, 5), pieces=3)")).eval()
+    images = torch.linspace(-1, 1, 12).view(2, 1, 2, 3)
+    values = images.reshape(2, 6)
+    *hidden, last = (layer for layer in network if isinstance(layer, torch.nn.Linear))
+    for layer, units in zip(hidden, (4, 5), strict=True):
+        sums = (values @ layer.weight.T + layer.bias).tolist()
+        values = torch.tensor([[max(row[3 * unit : 3 * unit + 3]) for unit in range(units)] for row in sums])
+    assert torch.allclose(network(images), values @ last.weight.T + last.bias, atol=1e-6)
+
+
+def test_maxout_drops_values_of_the_image_and_hidden_units_each_by_its_own_share():
+    spec = "maxout(channels=1, height=20, width=50, hidden=(1000,), pieces=1, dropout={}, input_dropout={})"
+    for shares in ((0.4, 0.1), (0.1, 0.4)):
+        network = fresh(ARCHITECTURES.create(spec.format(*shares)))
+        first, second = (layer for layer in network if isinstance(layer, torch.nn.Dropout))
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            dropped = [float((layer(torch.ones(20, 1000)) == 0).float().mean()) for layer in (second, first)]
+        assert dropped == pytest.approx(shares, abs=0.01)
+
+
+def test_the_sigmoid_of_an_rbf_logit_falls_with_the_squared_distance_from_the_centre():
+    network = fresh(ARCHITECTURES.create("rbf(channels=1, height=2, width=3, num_classes=4, sharpness=0.2)"))
+    torch.testing.assert_close(network.log_sharpness.exp(), torch.full((4, 6), 0.2))
+    with torch.no_grad():
+        network.log_sharpness.copy_(torch.linspace(-2, 1, 24).view(4, 6))
+    images = torch.linspace(0, 1, 12).view(2, 1, 2, 3)
+    apart = images.reshape(2, 1, 6) - network.centres
+    distances = (network.log_sharpness.exp() * apart**2).sum(2)
+    torch.testing.assert_close(network(images).sigmoid(), (-distances).exp())
+    with torch.no_grad():
+        far, near = network(100 + images), network(network.centres[2].view(1, 1, 2, 3))
+    assert far.isfinite().all()
+    assert float(far.sigmoid().max()) < 1e-6
+    assert float(near.sigmoid()[0, 2]) > 0.999
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""What every way to train on images that may be poisoned promises; run with its ``quick`` spec on small sets."""
+"""What every way to train on images that may be poisoned, or that adversaries change, promises.
+
+Run with its ``quick`` spec on small sets.
+"""
 
 import dataclasses
 import signal
@@ -7,9 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from mantrap.core import ImageSet, Rng, SafelyTrained, SafeTraining
+from mantrap.core import Hardened, Hardening, ImageSet, Registry, Rng, SafelyTrained, SafeTraining
 from mantrap.errors import DataError, OutputError
+from mantrap.evade.hardening import HARDENINGS
+from mantrap.models import save_model
+from mantrap.records import ModelCard
 from mantrap.repair import SAFE_TRAININGS
+from tests.contracts.families import those
 from tests.contracts.test_detectors import Watch, global_streams
 from tests.contracts.test_detectors_and_models import breaking_at, in_use, snapshot
 from tests.repairing import EVERY_SIZE, PLANTED, RECIPE, SMALL, dense, suspects
@@ -19,12 +26,11 @@ SHORT = "recipe(epochs=2, batch_size=16)"
 every_size = pytest.mark.parametrize("planted", EVERY_SIZE, ids=str)
 
 
-@pytest.fixture(params=list(SAFE_TRAININGS), ids=lambda kind: kind.name)
-def method(request) -> SafeTraining:
-    return SAFE_TRAININGS.create(request.param.quick)
+safe_training, hardening = those(SAFE_TRAININGS), those(HARDENINGS)
+method = those(Registry("training", [*SAFE_TRAININGS, *HARDENINGS]))
 
 
-def trained(method, planted=SMALL, *, model=None, images=None, **keywords) -> SafelyTrained:
+def trained(method, planted=SMALL, *, model=None, images=None, **keywords) -> SafelyTrained | Hardened:
     keywords = {"recipe": SHORT, "rng": Rng(0)} | keywords
     return method.train(model or planted.model(), images or planted.images(6, "suspects"), **keywords)
 
@@ -36,7 +42,7 @@ def facts(made):
 
 
 def test_it_is_what_the_protocol_says(method):
-    assert isinstance(method, SafeTraining)
+    assert isinstance(method, SafeTraining if method.name in SAFE_TRAININGS else Hardening)
 
 
 class TestResult:
@@ -51,6 +57,10 @@ class TestResult:
         assert not any(part.training for part in made.model.module.modules())
         assert made.model.logits(images.images()).isfinite().all()
         assert made.model.digest() != model.digest()
+
+    @every_size
+    def test_what_is_set_apart_is_named_by_number_and_counted_by_label(self, safe_training, planted):
+        made, images = trained(safe_training, planted), planted.images(6, "suspects")
         assert list(made.apart) == sorted(set(made.apart))
         assert set(made.apart) < set(range(len(images)))
         assert dict(made.labels) == {
@@ -63,17 +73,42 @@ class TestResult:
         model = SMALL.model()
         record = trained(method, model=model, images=images).training
 
-        assert SAFE_TRAININGS.create(record.safely) == method
+        made_by = SAFE_TRAININGS.create(record.safely) if record.safely else HARDENINGS.create(record.against)
+        assert made_by == method
         assert (record.images, record.data_name, record.data_digest) == (len(images), images.name, images.digest())
         assert (record.recipe, record.seed, record.start_digest) == (SHORT, 0, model.digest())
 
-    def test_its_cost_is_a_pass_of_every_image_at_least(self, method):
-        cost, images = trained(method).cost, SMALL.images(6, "suspects")
+    def test_its_cost_is_a_pass_of_every_image_at_least(self, safe_training):
+        cost, images = trained(safe_training).cost, SMALL.images(6, "suspects")
 
         assert cost.forward >= cost.backward >= 2 * len(images)
 
     def test_the_trigger_of_a_poisoned_set_is_told_in_notes(self, method):
         assert all(note.endswith(".") for note in trained(method).notes)
+
+
+class TestAttacks:
+    """A hardening attacks images that it does not learn, after every epoch."""
+
+    def test_they_are_recorded_from_the_beginning_to_the_end(self, hardening):
+        images = SMALL.images(6, "suspects")
+        record = trained(hardening, images=images).training
+
+        assert record.heldout == len(images) // 10
+        assert [attacked.epoch for attacked in record.attacked] == [0, 1, 2]
+        assert all(0 <= share <= 1 for a in record.attacked for share in (a.one_step, a.many_steps))
+
+    def test_of_too_small_a_set_all_is_learned_and_nothing_attacked(self, hardening):
+        made = trained(hardening, images=SMALL.images(6, "suspects").subset(range(9)))
+
+        assert (made.training.heldout, made.training.attacked) == (0, ())
+        assert made.notes == ("No images were held out: nothing says how attacks on it went.",)
+
+    def test_a_card_keeps_the_record(self, hardening, tmp_path):
+        made = trained(hardening)
+        card = save_model(made.model, tmp_path / "a.safetensors", training=made.training, notes=made.notes)
+
+        assert ModelCard.from_json(card.to_json()).training == made.training
 
 
 class TestRandomness:
@@ -145,7 +180,14 @@ class TestCheckpoint:
     """A training that is killed after any epoch goes on to the same model."""
 
     @pytest.mark.parametrize("epoch", [1, 5, 6, 7, 11])
-    def test_it_goes_on_to_the_same(self, method, epoch, tmp_path):
+    def test_a_safe_one_goes_on_to_the_same(self, safe_training, epoch, tmp_path):
+        self.assert_it_goes_on(safe_training, epoch, tmp_path)
+
+    @pytest.mark.parametrize("epoch", [1, 5])
+    def test_a_hardening_goes_on_to_the_same(self, hardening, epoch, tmp_path):
+        self.assert_it_goes_on(hardening, epoch, tmp_path)
+
+    def assert_it_goes_on(self, method, epoch, tmp_path):
         method = dataclasses.replace(method, **TELLING.get(method.name, {}))
         given = {"model": dense(PLANTED.shape, PLANTED.classes), "images": suspects(), "recipe": RECIPE}
         through = trained(method, **given)
