@@ -19,7 +19,8 @@ _LEAST_RATE = 0.01
 class Ddn:
     """Ascend on a sphere that shrinks whenever the goal is reached and grows whenever it is not.
 
-    A hundred steps come near what ten times as many do for :class:`~mantrap.evade.CarliniWagner`.
+    It costs one gradient a step and no search over constants, and its lengths come near those of
+    :class:`~mantrap.evade.CarliniWagner`, which takes many times as many.
 
     Args:
         steps: How many.
@@ -28,8 +29,9 @@ class Ddn:
 
     Reference: Rony et al., Decoupling direction and norm for efficient gradient-based L2 adversarial attacks and
     defenses, CVPR 2019, algorithm 1 and section 4 (steps from 1 to 0.01 along a cosine). On the MNIST network of
-    Neural Cleanse, at a hundred steps, its median length is 1.10 where that of the fast minimum-norm attack (Pintor et
-    al., NeurIPS 2021) as foolbox has it is 1.62.
+    Neural Cleanse, 100 images, at a hundred steps, its median length is 1.10, where that of the fast minimum-norm
+    attack (Pintor et al., NeurIPS 2021) as foolbox has it is 1.62, and that of Carlini and Wagner's, with a hundred
+    steps for each constant, 1.01 on ten of them.
 
     Deviations: what is climbed is the goal's log odds instead of the cross-entropy; after the step has been brought to
     length 1 it is the same, but for models so sure that the latter's gradient vanishes in single precision; the last
