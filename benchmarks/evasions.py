@@ -6,7 +6,7 @@
 
 Needs the extra ``rivals`` and the model ``mnist-badnets-s0`` of benchmarks/parity.py. All make examples of the same
 clean test images, one library after the other, 20 times over; what is compared is CPU time, at one thread. Nothing else
-should run meanwhile. Measured lines are kept in ``benchmarks/results/evasions``.
+should run meanwhile. Measured lines are kept in ``benchmarks/results/rivals``.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from mantrap.ops.projections import norms
 from mantrap.records.files import write_atomically
 
 PAGE = ROOT / "docs" / "evade.md"
-RESULTS = ROOT / "benchmarks" / "results" / "evasions"
+RESULTS = ROOT / "benchmarks" / "results" / "rivals"
 MODEL, DATA = "mnist-badnets-s0", "mnist"
 RUNS_OF_EACH, RESAMPLES = 20, 10_000
 ALIKE = 0.01

@@ -24,6 +24,8 @@ import parity_attacks
 import parity_attacks_table
 import parity_detection
 import parity_detection_table
+import parity_evasions
+import parity_evasions_table
 import parity_guards
 import parity_guards_table
 import parity_repairs
@@ -79,7 +81,8 @@ SUITES: tuple[
     | Suite[parity_attacks_table.AttackCell]
     | Suite[parity_transfer_table.TransferCell]
     | Suite[parity_repairs_table.RepairCell]
-    | Suite[parity_guards_table.GuardCell],
+    | Suite[parity_guards_table.GuardCell]
+    | Suite[parity_evasions_table.EvasionCell],
     ...,
 ] = (
     Suite(
@@ -106,6 +109,12 @@ SUITES: tuple[
         parity_guards_table.GuardCell,
         {cell.name: partial(parity_guards.run, cell) for cell in parity_guards.cells()},
         parity_guards_table.table,
+    ),
+    Suite(
+        "evasions",
+        parity_evasions_table.EvasionCell,
+        {cell.name: partial(parity_evasions.run, cell) for cell in parity_evasions.cells()},
+        parity_evasions_table.table,
     ),
 )
 

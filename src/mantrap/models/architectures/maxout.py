@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from mantrap.core import require
 from mantrap.models.architectures.base import MOST_UNITS, ImageNetwork, glorot
 
+MOST_LAYERS, MOST_PIECES = 100, 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Maxout(ImageNetwork):
@@ -55,9 +57,6 @@ class Maxout(ImageNetwork):
             layers += [nn.Linear(before, units * self.pieces), Largest(self.pieces), nn.Dropout(self.dropout)]
             before = units
         return glorot(nn.Sequential(*layers, nn.Linear(before, self.num_classes)))
-
-
-MOST_LAYERS, MOST_PIECES = 100, 100
 
 
 class Largest(nn.Module):
