@@ -30,13 +30,15 @@ import parity_guards
 import parity_guards_table
 import parity_repairs
 import parity_repairs_table
+import parity_szegedy
+import parity_szegedy_table
 import parity_transfer
 import parity_transfer_table
 import torch
 from parity_places import ROOT, put
 
 from mantrap.errors import MissingDataError
-from mantrap.records import Record
+from mantrap.records import Record, TransferRecord
 from mantrap.records.files import write_atomically
 
 PAGE = ROOT / "docs" / "parity.md"
@@ -82,7 +84,8 @@ SUITES: tuple[
     | Suite[parity_transfer_table.TransferCell]
     | Suite[parity_repairs_table.RepairCell]
     | Suite[parity_guards_table.GuardCell]
-    | Suite[parity_evasions_table.EvasionCell],
+    | Suite[parity_evasions_table.EvasionCell]
+    | Suite[TransferRecord],
     ...,
 ] = (
     Suite(
@@ -115,6 +118,12 @@ SUITES: tuple[
         parity_evasions_table.EvasionCell,
         {cell.name: partial(parity_evasions.run, cell) for cell in parity_evasions.cells()},
         parity_evasions_table.table,
+    ),
+    Suite(
+        "szegedy",
+        TransferRecord,
+        {cell.name: partial(parity_szegedy.run, cell) for cell in parity_szegedy.cells()},
+        parity_szegedy_table.table,
     ),
 )
 
