@@ -26,7 +26,7 @@ from tests.scans import EVERY_SIZE, SMALL, exact
 ONE_STEP = {"fgsm", "rfgsm"}
 """What leads towards a target in one step may stop short of it, or go past it."""
 
-SHARED = {"universal", "patch"}
+SHARED = {"universal", "adversarial_patch"}
 """What all images share leads those of one class astray at the cost of another: of the class that it leads to."""
 
 

@@ -43,6 +43,7 @@ def others(value: Any, hint: Any) -> Iterator[Any]:
     elif isinstance(value, tuple):
         yield value * 2
         yield tuple(v / 2 for v in value if isinstance(v, int | float))
+        yield tuple(v + 1 for v in value if isinstance(v, int))
     elif value is None:
         yield from {int: (1, 2), float: (0.5,)}.get(typing.get_args(hint)[0], ())
     elif isinstance(value, str):

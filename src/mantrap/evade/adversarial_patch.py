@@ -37,8 +37,8 @@ class AdversarialPatch:
     from the own class, which the paper has not, the loss is clipped as for ``universal``.
     """
 
-    name: ClassVar[str] = "patch"
-    quick: ClassVar[str] = "patch(size=(4, 4), steps=30, rate=0.1, batch_size=12)"
+    name: ClassVar[str] = "adversarial_patch"
+    quick: ClassVar[str] = "adversarial_patch(size=(4, 4), steps=30, rate=0.1, batch_size=12)"
     needs_gradients: ClassVar[bool] = True
     aims: ClassVar[bool] = True
     size: tuple[int, int] = (8, 8)

@@ -186,7 +186,7 @@ def test_what_cannot_be_compared_is_one_clear_error(ground, finished, mantrap, t
     for words, code, message in (
         ((ground / "grid", finished[0]), 2, "expected two audits or two grids, got a record of the kind grid and one"),
         ((ground / "grid", tmp_path / "none"), 2, f"a record of the kind audit or grid at {tmp_path / 'none'}, got no"),
-        ((tmp_path, tmp_path), 2, f"expected audit.json, screen.json or grid.json in {tmp_path}, got none of them"),
+        ((tmp_path, tmp_path), 2, f"transfer.json or grid.json in {tmp_path}, got none of them"),
         ((tmp_path / "broken.json", finished[0]), 4, f"expected a record in JSON in {tmp_path / 'broken.json'}"),
         (
             (finished[0], tmp_path / "other.json"),

@@ -126,7 +126,7 @@ class TestMembers:
         with pytest.raises(SpecError, match="handed down"):
             WorstCase(of=(spec,))
 
-    @pytest.mark.parametrize(("spec", "norm"), [("rfgsm", "l2"), ("patch", "linf")])
+    @pytest.mark.parametrize(("spec", "norm"), [("rfgsm", "l2"), ("adversarial_patch", "linf")])
     def test_they_must_be_held_to_that_budget(self, spec, norm):
         with pytest.raises(SpecError, match=f"held to a budget in {norm}, got {spec}"):
             WorstCase(norm=norm, of=(spec,))
