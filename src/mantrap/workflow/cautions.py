@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mantrap.core import Evasion, Problem, Rng
 from mantrap.errors import ModelError
-from mantrap.evade import Pgd, perturb
+from mantrap.evade import Fgsm, Pgd, RandomFgsm, perturb
 from mantrap.evade.soundness import flat, sums_to_one, undecided
 from mantrap.ops.intervals import wilson
 from mantrap.records.evading import CautionRecord
@@ -138,11 +138,11 @@ def _misled(tried: Sequence[Tried]) -> Bool[Tensor, " n"] | None:
 
 
 def _in_many_steps(evasion: Evasion) -> bool:
-    return evasion.needs_gradients and getattr(evasion, "steps", 1) > 1
+    return evasion.needs_gradients and getattr(evasion, "steps", 0) > 1
 
 
 def _in_one_step(evasion: Evasion) -> bool:
-    return evasion.needs_gradients and getattr(evasion, "steps", 1) == 1
+    return isinstance(evasion, (Fgsm, RandomFgsm)) or (evasion.needs_gradients and getattr(evasion, "steps", 0) == 1)
 
 
 def _by_gradients(evasion: Evasion) -> bool:

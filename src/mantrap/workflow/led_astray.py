@@ -1,5 +1,6 @@
 """What an evasion does to all images of a set, batch by batch, and as the pictures that a file would hold."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -142,14 +143,16 @@ def lead_astray(
     size = batch_size or fitting_batch(among.images)
     starts = range(0, len(among.images), size)
     name = str(spec_of(evasion))
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]  # a spec may be longer than a file's name
     parts = []
     with progress.stage(name, len(among.images)) as stage:
         for number, start in enumerate(starts):
             places = slice(start, min(start + size, len(among.images)))
-            found = memo.load(f"{name} {number}")
+            key = f"{digest} {places.start}-{places.stop}"
+            found = memo.load(key)
             if found is None:
                 found = _batch(evasion, among, places, rng.child("batch", number=number))
-                memo.save(f"{name} {number}", found)
+                memo.save(key, found)
             parts.append(found)
             stage.advance(places.stop - places.start)
     return _joined(parts)
