@@ -142,7 +142,7 @@ def _in_many_steps(evasion: Evasion) -> bool:
 
 
 def _in_one_step(evasion: Evasion) -> bool:
-    return isinstance(evasion, (Fgsm, RandomFgsm)) or (evasion.needs_gradients and getattr(evasion, "steps", 0) == 1)
+    return evasion.needs_gradients and (isinstance(evasion, (Fgsm, RandomFgsm)) or getattr(evasion, "steps", 0) == 1)
 
 
 def _by_gradients(evasion: Evasion) -> bool:

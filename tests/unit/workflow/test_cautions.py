@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mantrap.core import SILENT, Rng
-from mantrap.evade import Bim, Fgsm
+from mantrap.evade import Bim, Fgsm, RandomFgsm, WorstCase
 from mantrap.workflow.evade import evade
 from tests.evading import TWO, Turned, behind, work
 from tests.planted import Planted
@@ -103,6 +103,19 @@ def test_an_evasion_of_many_steps_that_does_less_than_one_step_is_found_out():
 
     assert raised(found) == {"one step beats many"}
     assert found["one step beats many"][1].startswith("With eps 0.28 (linf) a single step misled it on 20 of 20 images")
+
+
+def test_the_worst_case_of_many_attacks_is_no_single_step():
+    lazy = Bim(eps=0.28, steps=2, step=0.01)
+    found = seen(evasions=(lazy, WorstCase(eps=0.28, of=("fgsm",))))
+
+    assert found["one step beats many"][0] is None
+
+
+def test_a_random_step_and_one_of_one_are_single_steps():
+    lazy = Bim(eps=0.6, steps=2, step=0.01)
+    for one in (RandomFgsm(eps=0.6), Bim(eps=0.6, steps=1, step=1.0)):
+        assert raised(seen(evasions=(lazy, one))) == {"one step beats many"}
 
 
 def test_a_model_that_is_robust_indeed_is_no_false_security():
