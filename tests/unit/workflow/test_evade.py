@@ -98,12 +98,13 @@ class Timid(Fgsm):
         return problem.images if self.eps > LEVELS[1] else super().search(problem, rng=rng, progress=progress)
 
 
+@pytest.fixture(scope="module")
+def smallest():
+    return evade(work((DeepFool(), Ddn())))
+
+
 class TestSmallest:
     """Where the nearest other class lies is known; pictures lie at the next grey level behind it."""
-
-    @pytest.fixture(scope="class")
-    def smallest(self):
-        return evade(work((DeepFool(), Ddn())))
 
     def test_it_still_misleads_as_a_picture_and_says_how_far_that_is(self, smallest):
         for one in smallest.evasions:
