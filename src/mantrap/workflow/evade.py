@@ -156,7 +156,8 @@ class _Led:
         )
 
     def _headline(self, still: Sequence[StandingAccuracyRecord]) -> str:
-        clean = f"Of {self.accuracy.total:,} images the model gets {self.accuracy.hits:,} right"
+        images = "image" if self.accuracy.total == 1 else "images"
+        clean = f"Of {self.accuracy.total:,} {images} the model gets {self.accuracy.hits:,} right"
         if not still:
             return f"{clean}."
         worst = min(still, key=lambda one: one.accuracy.value)

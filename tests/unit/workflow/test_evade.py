@@ -113,6 +113,7 @@ class TestSmallest:
             assert one.budgets[-1].in_floats.hits == 0
             assert one.budgets[-1].eps >= one.smallest.quartiles[2]
             assert one.budgets[0].accuracy.hits == 40
+            assert all(spent.reached.hits == 40 - spent.accuracy.hits for spent in one.budgets)
 
     def test_how_far_images_had_to_go_is_the_distance_of_the_other_class(self, smallest):
         images = TWO.images(20, "evade")
@@ -151,6 +152,22 @@ class TestPatch:
         assert one.smallest is None
         assert one.budgets[0].accuracy.hits == 20  # painted over, all images are taken for one class
         assert [(each.norm, each.evasions) for each in record.standing] == [("area", 1), ("linf", 1)]
+
+    def test_the_headline_says_that_it_paints(self):
+        record = evade(work((AdversarialPatch(size=(8, 4)),), each=2))
+
+        assert record.headline.endswith("are left when 50.0 % of each may be painted over.")
+
+
+def test_a_single_image_is_enough():
+    image = TWO.images(20, "evade").subset([0])
+    record = evade(work(images=image, budgets=(0.3,)))
+
+    assert record.headline == (
+        "Of 1 image the model gets 1 right; of those 0 are left when images may be changed by 0.3 (linf)."
+    )
+    assert not any(caution.raised for caution in record.cautions)
+    assert (len(record.evasions[0].examples), len(record.sweeps)) == (1, 1)
 
 
 class TestPictures:
