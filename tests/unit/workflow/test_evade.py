@@ -289,6 +289,7 @@ class TestAround:
 
             assert (own.label, own.class_name) == (sweep.label, sweep.true_class)
             assert len({one.label for one in sweep.logits}) == len(sweep.logits) <= 9
+            assert max(sweep.logits, key=lambda one: one.values[-1]) is sweep.logits[1]
             assert own.values[20] == max(one.values[20] for one in sweep.logits)
 
     def test_what_rounds_is_never_shown_pixels_beyond_their_range(self):
