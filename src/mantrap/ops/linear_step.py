@@ -26,7 +26,7 @@ def linear_step(images: Images, gradients: Images, eps: float, norm: AnyNorm) ->
         return (images + eps * gradients.sign()).clamp(0.0, 1.0)
     room = torch.where(gradients > 0, 1 - images, images).masked_fill(gradients == 0, 0.0).flatten(1)
     steep = gradients.abs().flatten(1)
-    far = _filled(room, steep, eps) if norm == "l1" else _scaled(room, steep, eps)
+    far = _filled(room, steep, eps) if norm == "l1" else in_proportion(room, steep, eps, 2)
     return (images + gradients.sign() * far.view_as(images)).clamp(0.0, 1.0)
 
 
@@ -38,23 +38,32 @@ def _filled(room: Float[Tensor, "n d"], steep: Float[Tensor, "n d"], eps: float)
     return torch.zeros_like(room).scatter(1, order, torch.minimum(rooms, (eps - spent).clamp_min(0)))
 
 
-def _scaled(room: Float[Tensor, "n d"], steep: Float[Tensor, "n d"], eps: float) -> Float[Tensor, "n d"]:
-    """How far each value goes within an L2 ball: its slope times ``rate``, as far as there is room.
+def in_proportion(
+    room: Float[Tensor, "n d"], steep: Float[Tensor, "n d"], size: float | Float[Tensor, "n 1"], power: int
+) -> Float[Tensor, "n d"]:
+    """How far each value goes: its slope times a rate of its image, as far as there is room.
 
-    The length grows with the rate, and bends where a value comes to the end of its room. Between the bends of those
-    before and after it is the root of what the stopped ones have and of the square of the rate times what the others
-    have, so the rate follows from the first bend at which the length is too large.
+    The norm grows with the rate, and bends where a value comes to the end of its room. Between two bends its power is
+    what the stopped ones have and the power of the rate times what the others have, so the rate follows from the first
+    bend at which the norm is too large.
+
+    Args:
+        room: How far each value can go, at least 0.
+        steep: Its slope, at least 0.
+        size: Norm of the whole, of all or of each image; smaller where there is no room for it.
+        power: 1 for the sum of what is gone, 2 for its Euclidean length.
     """
+    most = size**power if isinstance(size, float) else size.double() ** power
     steep = steep / steep.amax(1, keepdim=True).clamp_min(torch.finfo(steep.dtype).tiny)
     bends = torch.where(steep > 0, room / steep, torch.inf)
     order = bends.argsort(dim=1)
-    squares = steep.square().gather(1, order).double()
-    stopped = room.square().gather(1, order).double().cumsum(1)
-    moving = (squares.sum(1, keepdim=True) - squares.cumsum(1)).clamp_min(0)
+    powers = steep.gather(1, order).double() ** power
+    stopped = (room.gather(1, order).double() ** power).cumsum(1)
+    moving = (powers.sum(1, keepdim=True) - powers.cumsum(1)).clamp_min(0)
     bend = bends.gather(1, order).double()
-    lengths = stopped + torch.where(moving > 0, bend.square() * moving, 0.0)
-    fits = (lengths <= eps**2).sum(1, keepdim=True)  # so many stop; the length only grows from one bend to the next
+    lengths = stopped + torch.where(moving > 0, bend**power * moving, 0.0)
+    fits = (lengths <= most).sum(1, keepdim=True)  # so many stop; the length only grows from one bend to the next
     before = torch.cat([torch.zeros_like(stopped[:, :1]), stopped], 1).gather(1, fits)
-    left = torch.cat([squares.sum(1, keepdim=True), moving], 1).gather(1, fits)
-    rate = torch.where(left > 0, ((eps**2 - before).clamp_min(0) / left).sqrt(), torch.inf).to(steep.dtype)
+    left = torch.cat([powers.sum(1, keepdim=True), moving], 1).gather(1, fits)
+    rate = torch.where(left > 0, ((most - before).clamp_min(0) / left) ** (1 / power), torch.inf).to(steep.dtype)
     return torch.where(steep > 0, torch.minimum(room, rate * steep), 0.0)

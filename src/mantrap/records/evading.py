@@ -99,7 +99,7 @@ class EvasionRecord(Record):
 
 
 class StandingAccuracyRecord(Record):
-    """The share of images that no evasion with this norm and budget gets wrong, on saved pictures."""
+    """The share of images that no evasion with this norm and at most this budget gets wrong, on saved pictures."""
 
     norm: str
     eps: float
@@ -118,16 +118,26 @@ class CautionRecord(Record):
     says: str
 
 
+class LogitRecord(Record):
+    """The logit of one class at each place of a sweep. Classes are told apart by label, for two may share a name."""
+
+    label: int
+    class_name: str
+    values: tuple[float, ...]
+
+
 class SweepRecord(Record):
     """The logits of one image along the sign of its gradient, from far against it to far along it.
 
-    ``eps`` are in rising order, below 0 against the gradient; ``logits`` are by class, each as long as ``eps``.
+    ``eps`` are in rising order, below 0 against the gradient. ``logits`` are those of the own class, of the highest
+    ones at both ends, and of the classes that come highest anywhere, in this order, each as long as ``eps``.
     """
 
     number: int
+    label: int
     true_class: str
     eps: tuple[float, ...]
-    logits: dict[str, tuple[float, ...]]
+    logits: tuple[LogitRecord, ...]
 
 
 class StepRecord(Record):

@@ -23,8 +23,8 @@ class TransferredRecord(Record):
 class TransferRowRecord(Record):
     """Adversarial examples that were made for one model: ``made_for`` is its place among the models.
 
-    ``distortion`` is the root mean square change of a value, in the mean over images, before pictures were rounded;
-    ``shown`` has an entry for each model, itself included.
+    ``distortion`` is the root mean square change of a value of the pictures shown, in the mean over images; ``shown``
+    has an entry for each model, itself included.
     """
 
     made_for: int

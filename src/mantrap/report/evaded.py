@@ -6,7 +6,7 @@ from mantrap.records import Rate
 from mantrap.records.evading import AREA, AimedAt, BudgetRecord, EvadeRecord, SweepRecord
 from mantrap.report.page import Opening, render_page, stages_of
 from mantrap.report.plot import Plot, Series, Values, draw_plot, draw_values
-from mantrap.report.words import VerdictWords, interval, number, percent, scrub
+from mantrap.report.words import VerdictWords, interval, name_of, number, percent, scrub
 
 NORM_WORDS = {
     "linf": "the largest change of a pixel's value",
@@ -15,8 +15,6 @@ NORM_WORDS = {
     AREA: "the share of the picture that is painted over",
 }
 """What perturbations are measured by, in words; pixels are from 0 to 1."""
-_FAINT = 6
-"""Classes of a sweep that are drawn beside those with a name."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,10 @@ def render_evade_html(record: EvadeRecord) -> str:
 
 
 def _norm(name: str, record: EvadeRecord) -> Norm:
-    """What no evasion with a norm gets wrong; of those of the smallest norm alone, what the first of them says."""
+    """What no evasion with a norm gets wrong."""
     spent = [budget for one in record.evasions if one.norm == name for budget in one.budgets]
     noise = {budget.eps: budget.noise for budget in spent if budget.noise is not None}
-    right = {one.eps: one.accuracy for one in record.standing if one.norm == name} or {
-        budget.eps: budget.accuracy for budget in next(one for one in record.evasions if one.norm == name).budgets
-    }
+    right = {one.eps: one.accuracy for one in record.standing if one.norm == name}
     rows = tuple((eps, right[eps], noise.get(eps)) for eps in sorted(right))
     lines = [Series("all evasions together", "bad", ((0.0, record.accuracy), *right.items()), banded=True)]
     if noise:
@@ -97,17 +93,19 @@ def _norm(name: str, record: EvadeRecord) -> Norm:
 
 def _swept(sweep: SweepRecord) -> Plot:
     """The own class, the classes that win at either end, and some others."""
-    last = {name: values[-1] for name, values in sweep.logits.items()}
-    first = {name: values[0] for name, values in sweep.logits.items()}
-    along, against = max(last, key=lambda name: last[name]), max(first, key=lambda name: first[name])
-    named = {along: "bad", against: "other"} | {sweep.true_class: "good"}
-    rest = sorted((name for name in sweep.logits if name not in named), key=lambda name: -max(sweep.logits[name]))
-    kinds = dict.fromkeys(rest[:_FAINT], "faint") | named
+    along, against = (max(sweep.logits, key=lambda one: one.values[end]) for end in (-1, 0))
+    named = {along.label: "bad", against.label: "other"} | {sweep.label: "good"}
+    faint_first = sorted(sweep.logits, key=lambda one: one.label in named)
     lines = [
-        Values(scrub(name) if kind != "faint" else "", kind, tuple(zip(sweep.eps, sweep.logits[name], strict=True)))
-        for name, kind in kinds.items()
+        Values(
+            name_of(one.label, one.class_name) if one.label in named else "",
+            named.get(one.label, "faint"),
+            tuple(zip(sweep.eps, one.values, strict=True)),
+        )
+        for one in faint_first
     ]
-    said = f"Far along the gradient the model says {scrub(along)}, far against it {scrub(against)}."
+    far, back = (name_of(one.label, one.class_name) for one in (along, against))
+    said = f"Far along the gradient the model says {far}, far against it {back}."
     return draw_values(f"Logits of image {sweep.number} along the gradient's sign", "eps", lines, said)
 
 

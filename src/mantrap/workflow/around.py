@@ -3,15 +3,18 @@
 import torch
 
 from mantrap.core import Problem
+from mantrap.core.shapes import Logits
 from mantrap.evade.soundness import margin_slope
 from mantrap.ops.scores import finite_logits
-from mantrap.records.evading import LinearRecord, StepRecord, SweepRecord
+from mantrap.records.evading import LinearRecord, LogitRecord, StepRecord, SweepRecord
 from mantrap.workflow.led_astray import Victims
 
 LOOKED_AT, SWEPT = 64, 2
 """Images whose margins are followed, and of which all logits are shown; the first ones."""
 _PLACES = 41
 """Of a sweep, from far on one side to far on the other."""
+_OTHERS = 6
+"""Classes of a sweep that are kept beside the own one and those that win at its ends."""
 
 
 def linearity(among: Victims, steps: tuple[float, ...]) -> LinearRecord:
@@ -61,12 +64,23 @@ def sweeps(among: Victims, largest: float) -> tuple[SweepRecord, ...]:
             found.append(
                 SweepRecord(
                     number=number,
-                    true_class=model.class_names[int(among.labels[place])],
+                    label=(own := int(among.labels[place])),
+                    true_class=model.class_names[own],
                     eps=tuple(places.tolist()),
-                    logits={name: tuple(logits[:, k].tolist()) for k, name in enumerate(model.class_names)},
+                    logits=tuple(
+                        LogitRecord(label=k, class_name=model.class_names[k], values=tuple(logits[:, k].tolist()))
+                        for k in _followed(logits, own)
+                    ),
                 )
             )
     return tuple(found)
+
+
+def _followed(logits: Logits, own: int) -> tuple[int, ...]:
+    """The classes of a sweep that are worth a look: the own one, the winners at its ends, and the highest others."""
+    named = dict.fromkeys((own, int(logits[-1].argmax()), int(logits[0].argmax())))
+    falling = logits.amax(0).argsort(descending=True, stable=True).tolist()
+    return (*named, *[k for k in falling if k not in named][:_OTHERS])
 
 
 def _first(among: Victims, most: int) -> Problem:

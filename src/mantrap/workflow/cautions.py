@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mantrap.core import Evasion, Problem, Rng
 from mantrap.errors import ModelError
-from mantrap.evade import Pgd, perturb
+from mantrap.evade import Fgsm, Pgd, RandomFgsm, perturb
 from mantrap.evade.soundness import flat, sums_to_one, undecided
 from mantrap.ops.intervals import wilson
 from mantrap.records.evading import CautionRecord
@@ -19,7 +19,10 @@ from mantrap.workflow.led_astray import Tried, Victims
 LOOKED_AT = 64
 """Images on which it is looked for signs of the model itself, the first ones."""
 _FEW = 0.05
-"""Share of images that may be so by chance, or because a network is sure of them."""
+"""Share of images that may be so by chance, or because a network is sure of them.
+
+A sign is seen where the whole interval of 95 % lies above it, so that one image of ten is none.
+"""
 _FEWEST_FOR_DLR = 4
 
 
@@ -58,7 +61,7 @@ def _of_the_model(problem: Problem) -> Iterator[CautionRecord]:
         share = wilson(int(nowhere.sum()), len(nowhere))
         yield CautionRecord(
             name="zero gradients",
-            raised=share.value > _FEW,
+            raised=share.low > _FEW,
             says=f"The loss has no slope at all at {share.hits} of {share.total} images.",
         )
     again = undecided(problem)
@@ -99,7 +102,7 @@ def _any_picture(among: Victims, places: slice, rng: Rng) -> CautionRecord:
     still = wilson(int((said == labels).sum()), len(labels))
     return CautionRecord(
         name="unlimited budget",
-        raised=still.value > _FEW,
+        raised=still.low > _FEW,
         says=f"With a budget that allows any picture pgd leaves {still.hits} of {still.total} images right.",
     )
 
@@ -117,32 +120,37 @@ def _outdone(
     weak: Callable[[Evasion], bool],
     means: tuple[str, str],
 ) -> CautionRecord:
-    """Whether one kind of evasions misleads a model on images that another kind leaves right, with the same budget."""
+    """Whether one kind of evasions leads images to the goal that another kind does not, with the same budget."""
     worst: tuple[float, str] | None = None
     for norm, eps in sorted({(spent_of(one.evasion), one.eps) for one in tried}):
         alike = [one for one in tried if (spent_of(one.evasion), one.eps) == (norm, eps)]
-        by_strong, by_weak = (_misled([one for one in alike if fits(one.evasion)]) for fits in (strong, weak))
+        by_strong, by_weak = (_led([one for one in alike if fits(one.evasion)]) for fits in (strong, weak))
         if by_strong is None or by_weak is None:
             continue
         more = wilson(int((by_weak & ~by_strong).sum()), len(by_weak))
-        says = f"With eps {eps:g} ({norm}) {means[1]} misled it on {more.hits} of {more.total} images that {means[0]} "
-        worst = max(worst or (-1.0, ""), (more.value, f"{says}left right."))
+        says = (
+            f"With eps {eps:.4g} ({norm}) {means[1]} misled it on {more.hits} of {more.total} images that {means[0]} "
+        )
+        worst = max(worst or (-1.0, ""), (more.low, f"{says}left right."))
     if worst is None:
         return CautionRecord(name=name, raised=None, says=f"No evasions by {means[0]} and by {means[1]} were tried.")
     return CautionRecord(name=name, raised=worst[0] > _FEW, says=worst[1])
 
 
-def _misled(tried: Sequence[Tried]) -> Bool[Tensor, " n"] | None:
-    """Where any of these evasions misled the model, [n]; ``None`` where there are none of them."""
-    return torch.stack([one.astray.misled() for one in tried]).any(0) if tried else None
+def _led(tried: Sequence[Tried]) -> Bool[Tensor, " n"] | None:
+    """Where any of these evasions led an image to the goal, [n]; ``None`` where there are none of them.
+
+    Where each is led to a class of its own, a mistake on the way is none of what was asked for.
+    """
+    return torch.stack([one.astray.reached for one in tried]).any(0) if tried else None
 
 
 def _in_many_steps(evasion: Evasion) -> bool:
-    return evasion.needs_gradients and getattr(evasion, "steps", 1) > 1
+    return evasion.needs_gradients and getattr(evasion, "steps", 0) > 1
 
 
 def _in_one_step(evasion: Evasion) -> bool:
-    return evasion.needs_gradients and getattr(evasion, "steps", 1) == 1
+    return evasion.needs_gradients and (isinstance(evasion, (Fgsm, RandomFgsm)) or getattr(evasion, "steps", 0) == 1)
 
 
 def _by_gradients(evasion: Evasion) -> bool:

@@ -11,7 +11,7 @@ from mantrap.ops.eight_bits import whole_levels
 from mantrap.ops.intervals import wilson
 from mantrap.ops.scores import predictions_under
 from mantrap.records import Reproduction
-from mantrap.records.evading import EvadedImagesRecord, EvadeRecord, StandingAccuracyRecord
+from mantrap.records.evading import AREA, EvadedImagesRecord, EvadeRecord, StandingAccuracyRecord
 from mantrap.workflow import assembly
 from mantrap.workflow.around import linearity, sweeps
 from mantrap.workflow.cautions import cautions
@@ -23,6 +23,7 @@ from mantrap.workflow.naming import by_name
 from mantrap.workflow.rundir import RunFolder
 from mantrap.workflow.stopwatch import Stopwatch
 from mantrap.workflow.versions import versions
+from mantrap.workflow.words import percent
 
 RECORD_FILE, REPORT_FILE = "evade.json", "report.html"
 _STEPS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 32 / 255, 64 / 255)
@@ -155,9 +156,14 @@ class _Led:
         )
 
     def _headline(self, still: Sequence[StandingAccuracyRecord]) -> str:
-        clean = f"Of {self.accuracy.total:,} images the model gets {self.accuracy.hits:,} right"
+        images = "image" if self.accuracy.total == 1 else "images"
+        clean = f"Of {self.accuracy.total:,} {images} the model gets {self.accuracy.hits:,} right"
         if not still:
             return f"{clean}."
         worst = min(still, key=lambda one: one.accuracy.value)
-        left = f"{worst.accuracy.hits:,} are left when images may be changed by {worst.eps:g} ({worst.norm})"
-        return f"{clean}; of those {left}."
+        changed = (
+            f"{percent(worst.eps)} of each may be painted over"
+            if worst.norm == AREA
+            else f"images may be changed by {worst.eps:.4g} ({worst.norm})"
+        )
+        return f"{clean}; of those {worst.accuracy.hits:,} are left when {changed}."

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from mantrap.core import Evasion, NotingEvasion, spec_of
@@ -16,7 +17,7 @@ from mantrap.records.evading import (
     SmallestRecord,
     StandingAccuracyRecord,
 )
-from mantrap.workflow.evading import norm_of, spent_of
+from mantrap.workflow.evading import spent_of
 from mantrap.workflow.evidence import prediction
 from mantrap.workflow.led_astray import Astray, Tried, Victims
 from mantrap.workflow.pictures import picture
@@ -39,6 +40,13 @@ class Evaded:
     evasion: Evasion
     tried: tuple[Tried, ...]
     last: Astray
+
+    def within(self, eps: float) -> Bool[Tensor, " n"] | None:
+        """Where it misled the model with a budget of at most ``eps``, [n]; ``None`` where it had none so small."""
+        if not self.tried:
+            return self.last.misled(eps)
+        spent = [one.astray.misled() for one in self.tried if one.eps <= eps]
+        return torch.stack(spent).any(0) if spent else None
 
 
 def evasion_record(evaded: Evaded, among: Victims, total: int) -> EvasionRecord:
@@ -70,15 +78,27 @@ def evasion_record(evaded: Evaded, among: Victims, total: int) -> EvasionRecord:
 
 
 def standing(evaded: Sequence[Evaded], total: int) -> tuple[StandingAccuracyRecord, ...]:
-    """What no evasion gets wrong, by norm and budget; one of the smallest norm counts where its way is short enough."""
-    tried = [one for each in evaded for one in each.tried]
+    """What no evasion gets wrong, by norm and budget.
+
+    What was found with a smaller budget counts for a larger one, and one of the smallest norm where its way is short
+    enough. Where there are none but these, budgets are parts of the farthest that any of them had to go.
+    """
     found = []
-    for norm, eps in sorted({(spent_of(one.evasion), one.eps) for one in tried}):
-        misled = [one.astray.misled() for one in tried if (spent_of(one.evasion), one.eps) == (norm, eps)]
-        misled += [one.last.misled(eps) for one in evaded if not one.tried and norm_of(one.evasion) == norm]
-        still = int((~torch.stack(misled).any(0)).sum())
-        found.append(StandingAccuracyRecord(norm=norm, eps=eps, accuracy=wilson(still, total), evasions=len(misled)))
+    for norm in sorted({spent_of(one.evasion) for one in evaded}):
+        alike = [one for one in evaded if spent_of(one.evasion) == norm]
+        for eps in _budgets(alike):
+            misled = [one.within(eps) for one in alike]
+            known = [one for one in misled if one is not None]
+            still = int((~torch.stack(known).any(0)).sum())
+            found.append(StandingAccuracyRecord(norm=norm, eps=eps, accuracy=wilson(still, total), evasions=len(known)))
     return tuple(found)
+
+
+def _budgets(alike: Sequence[Evaded]) -> list[float]:
+    """The budgets at which evasions of one norm are looked at together, in rising order."""
+    tried = sorted({one.eps for each in alike for one in each.tried})
+    farthest = max(float(one.last.saved_size.max()) for one in alike)
+    return tried or [share * farthest for share in _SHARES if farthest > 0]
 
 
 def _spent(astray: Astray, eps: float, total: int, *, behind: bool) -> BudgetRecord:

@@ -1,5 +1,6 @@
 """What an evasion does to all images of a set, batch by batch, and as the pictures that a file would hold."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,6 @@ from mantrap.core import (
     Goal,
     ImageSet,
     Memo,
-    Perturbed,
     Progress,
     Rng,
     spec_of,
@@ -23,11 +23,12 @@ from mantrap.core import (
 from mantrap.core.shapes import Images, Labels
 from mantrap.evade import perturb
 from mantrap.evade.noise import noisy
-from mantrap.ops.eight_bits import as_saved, beyond, whole_levels
+from mantrap.ops.eight_bits import beyond, whole_levels
 from mantrap.ops.projections import distortion, norms
-from mantrap.ops.scores import finite_logits, fitting_batch
+from mantrap.ops.scores import fitting_batch
 from mantrap.records import AimedAt
 from mantrap.workflow.evading import is_budgeted, norm_of
+from mantrap.workflow.saved import answers, saved_of
 
 SHOWN = 4
 """Images of which examples are kept, the first ones."""
@@ -142,14 +143,16 @@ def lead_astray(
     size = batch_size or fitting_batch(among.images)
     starts = range(0, len(among.images), size)
     name = str(spec_of(evasion))
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]  # a spec may be longer than a file's name
     parts = []
     with progress.stage(name, len(among.images)) as stage:
         for number, start in enumerate(starts):
             places = slice(start, min(start + size, len(among.images)))
-            found = memo.load(f"{name} {number}")
+            key = f"{digest} {places.start}-{places.stop}"
+            found = memo.load(key)
             if found is None:
                 found = _batch(evasion, among, places, rng.child("batch", number=number))
-                memo.save(f"{name} {number}", found)
+                memo.save(key, found)
             parts.append(found)
             stage.advance(places.stop - places.start)
     return _joined(parts)
@@ -161,20 +164,22 @@ def _batch(evasion: Evasion, among: Victims, places: slice, rng: Rng) -> dict[st
     originals = whole_levels(among.images.images(list(range(places.start, places.stop))))
     eps, norm = evasion.eps if is_budgeted(evasion) else None, norm_of(evasion)
 
-    def saved_of(made: Perturbed) -> Images:
-        return as_saved(made.images, originals, eps=eps, norm=norm)
+    def asked(model: Classifier) -> tuple[Images, Images, Cost]:
+        made = perturb(evasion, model, originals, labels, goal=goal, rng=rng)
+        saved, more = saved_of(evasion, made.images, originals, model=model, labels=labels, goal=goal)
+        return made.images, saved, made.cost + more
 
-    made = perturb(evasion, among.model, originals, labels, goal=goal, rng=rng)
-    saved, change = saved_of(made), made.images - originals
+    made, saved, cost = asked(among.model)
+    change = made - originals
     sizes = norms(change, norm)
     noise = noisy(originals, sizes if eps is None else eps, norm, rng.child("noise"))
-    as_floats, as_picture, with_noise = (_answers(judge, images) for images in (made.images, saved, noise))
+    as_floats, as_picture, with_noise = (answers(judge, images) for images in (made, saved, noise))
     sure, said = as_picture.softmax(1).max(1)
-    cost, unaware = made.cost + Cost(forward=3 * len(labels)), torch.ones_like(labels, dtype=torch.bool)
+    cost, unaware = cost + Cost(forward=3 * len(labels)), torch.ones_like(labels, dtype=torch.bool)
     if among.bare is not None:
-        before = perturb(evasion, among.bare, originals, labels, goal=goal, rng=rng)
-        unaware = _answers(judge, saved_of(before)).argmax(1) == labels
-        cost += before.cost + Cost(forward=len(labels))
+        _, before, more = asked(among.bare)
+        unaware = answers(judge, before).argmax(1) == labels
+        cost += more + Cost(forward=len(labels))
     return {
         "right": said == labels,
         "reached": goal.reached(as_picture, labels),
@@ -190,11 +195,6 @@ def _batch(evasion: Evasion, among: Victims, places: slice, rng: Rng) -> dict[st
         "shown": saved[: max(0, SHOWN - places.start)].clone(),
         "cost": torch.tensor([cost.forward, cost.backward]),
     }
-
-
-def _answers(model: Classifier, images: Images) -> Tensor:
-    with model.frozen(), torch.no_grad():
-        return finite_logits(model, images.to(model.device)).cpu()
 
 
 def _joined(parts: Sequence[dict[str, Tensor]]) -> Astray:

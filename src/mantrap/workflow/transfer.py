@@ -1,6 +1,6 @@
 """Does what misleads one model mislead others? Tables as Szegedy et al. have them, with noise beside them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mantrap.core import SILENT, Classifier, Cost, ImageSet, Problem, Progress, Rng, spec_of
+from mantrap.core import AWAY, SILENT, Classifier, Cost, ImageSet, Problem, Progress, Rng, spec_of
 from mantrap.core.shapes import Images, Labels
 from mantrap.errors import ModelError, UsageError
 from mantrap.evade import perturb
@@ -16,17 +16,17 @@ from mantrap.evade.leading import slope_of
 from mantrap.evade.noise import noisy
 from mantrap.ops.eight_bits import as_saved, whole_levels
 from mantrap.ops.intervals import wilson
-from mantrap.ops.projections import distortion, norms, steepest
-from mantrap.ops.scores import finite_logits, fitting_batch, predictions_under
+from mantrap.ops.projections import distortion, norms
+from mantrap.ops.scores import fitting_batch, predictions_under
 from mantrap.records import Reproduction
-from mantrap.records.transferring import TransferRecord, TransferredRecord, TransferRowRecord
+from mantrap.records.transferring import TransferRecord, TransferRowRecord
 from mantrap.workflow import assembly
-from mantrap.workflow.evading import is_budgeted, norm_of
 from mantrap.workflow.ledger import Ledger
 from mantrap.workflow.naming import by_name
-from mantrap.workflow.plan import Source
 from mantrap.workflow.rundir import RunFolder
+from mantrap.workflow.saved import answers, saved_of
 from mantrap.workflow.stopwatch import Stopwatch
+from mantrap.workflow.transferred import Answers, cosines, joined, numbered_alike, told_apart
 from mantrap.workflow.transferring import Transferring
 from mantrap.workflow.versions import versions
 from mantrap.workflow.words import percent
@@ -71,21 +71,11 @@ def transfer(
 
 
 @dataclass(frozen=True, eq=False)
-class _Answers:
-    """What a model makes of examples, image by image, [n] each; ``cosine`` of the images that have gradients alone."""
-
-    wrong: Bool[Tensor, " n"]
-    same: Bool[Tensor, " n"]
-    noise: Bool[Tensor, " n"]
-    cosine: Float[Tensor, " m"] | None
-
-
-@dataclass(frozen=True, eq=False)
 class _Part:
     """Some images, changed for one model: their distortions, [n], and what each model makes of them."""
 
     distortions: Float[Tensor, " n"]
-    shown: tuple[_Answers, ...]
+    shown: tuple[Answers, ...]
 
 
 @dataclass
@@ -101,7 +91,8 @@ class _Round:
         self.rng = Rng(self.work.seed).child("transfer")
         named = [by_name(model, self.work.images) for _, model in self.work.models]
         self.models, self.images = [model for model, _ in named], named[0][1]
-        self.names = _told_apart([source for source, _ in self.work.models])
+        self.numbers = numbered_alike(self.models, self.work.images)
+        self.names = told_apart([source for source, _ in self.work.models])
         with self.watch.stage("clean images"):
             right = [_right(model, images) for model, images in named]
         self.ledger.add("clean images", Cost(forward=len(right) * len(self.images)))
@@ -113,7 +104,8 @@ class _Round:
                 got="none",
                 remedy="Give images of their task, or leave the worst model out.",
             )
-        self.shared = self.images.subset(shared)
+        self.shared = [images.subset(shared) for _, images in named]
+        """The same images for each model, numbered as it numbers its classes."""
 
     def record(self) -> TransferRecord:
         """All of it."""
@@ -137,7 +129,7 @@ class _Round:
             data_name=self.images.name,
             data_digest=self.images.digest(),
             images=len(self.images),
-            right=len(self.shared),
+            right=len(self.shared[0]),
             reproduction=Reproduction(
                 command=work.command, seed=work.seed, detectors=(str(spec_of(work.evasion)),), versions=versions()
             ),
@@ -157,56 +149,63 @@ class _Round:
         """What was made for one model, shown to all."""
         name = self.names[place]
         with self.watch.stage(name):
-            parts = [self._batch(place, number, batch) for number, batch in enumerate(self._batches())]
-        shown = tuple(_joined([part.shown[k] for part in parts]) for k in range(len(self.models)))
+            size = fitting_batch(self.shared[place])
+            starts = range(0, len(self.shared[place]), size)
+            parts = [self._batch(place, number, slice(start, start + size)) for number, start in enumerate(starts)]
+        shown = tuple(joined([part.shown[k] for part in parts]) for k in range(len(self.models)))
         return TransferRowRecord(
             made_for=place, distortion=float(torch.cat([part.distortions for part in parts]).mean()), shown=shown
         )
 
-    def _batches(self) -> Iterator[tuple[Images, Labels]]:
-        for batch in self.shared.batches(fitting_batch(self.shared)):
-            assert batch.labels is not None
-            yield whole_levels(batch.images), batch.labels
-
-    def _batch(self, place: int, number: int, batch: tuple[Images, Labels]) -> _Part:
+    def _batch(self, place: int, number: int, places: slice) -> _Part:
         """The same of some images."""
-        (originals, labels), model, evasion = batch, self.models[place], self.work.evasion
+        model, evasion = self.models[place], self.work.evasion
+        among = range(len(self.shared[place]))[places]
+        originals = whole_levels(self.shared[place].images(among))
+        labels = [_labels(images)[places] for images in self.shared]
         rng = self.rng.child("made for", place=place, batch=number)
-        made = perturb(evasion, model, originals, labels, rng=rng)
-        change, kept = made.images - originals, evasion.eps if is_budgeted(evasion) else None
-        if self.work.stretched is not None:
-            change, kept = self.work.stretched / distortion(change).clamp_min(_TINY).view(-1, 1, 1, 1) * change, None
-        saved = as_saved((originals + change).clamp(0, 1), originals, eps=kept, norm=norm_of(evasion))
-        noise = noisy(originals, norms(change, "l2"), "l2", rng.child("noise"))
-        misled = _said(model, saved)
-        slopes = [_slopes(one, originals, labels) for one in self.models]
-        self.ledger.add(self.names[place], made.cost + Cost(forward=len(labels)))
-        asked = len(labels) * len(self.models)
-        self.ledger.add("other models", Cost(forward=3 * asked, backward=asked))
-        shown = []
-        for one, slope in zip(self.models, slopes, strict=True):
-            said, own = _said(one, saved), slopes[place]
-            shown.append(
-                _Answers(
-                    wrong=said != labels,
-                    same=(said != labels) & (said == misled),
-                    noise=_said(one, noise) != labels,
-                    cosine=None if slope is None or own is None else _cosines(slope, own),
+        made = perturb(evasion, model, originals, labels[place], rng=rng)
+        saved, asked = self._saved(made.images, originals, model, labels[place])
+        noise = noisy(originals, norms(saved - originals, "l2"), "l2", rng.child("noise"))
+        slopes = [_slopes(one, originals, right) for one, right in zip(self.models, labels, strict=True)]
+        own, misled = slopes[place], self._said(place, saved)
+        self.ledger.add(self.names[place], made.cost + asked + Cost(forward=len(among)))
+        shown = len(among) * len(self.models)
+        self.ledger.add("other models", Cost(forward=3 * shown, backward=shown))
+        found = []
+        for k, slope in enumerate(slopes):
+            said, right = self._said(k, saved), self.numbers[k][labels[k]]
+            found.append(
+                Answers(
+                    wrong=said != right,
+                    same=(said != right) & (said == misled),
+                    noise=self._said(k, noise) != right,
+                    cosine=None if slope is None or own is None else cosines(slope, own),
                 )
             )
-        return _Part(distortion(change), tuple(shown))
+        return _Part(distortion(saved - originals), tuple(found))
+
+    def _saved(self, made: Images, originals: Images, model: Classifier, labels: Labels) -> tuple[Images, Cost]:
+        """The pictures that models are shown, and what it cost to make them."""
+        if self.work.stretched is None:
+            return saved_of(self.work.evasion, made, originals, model=model, labels=labels, goal=AWAY)
+        change = made - originals
+        change = self.work.stretched / distortion(change).clamp_min(_TINY).view(-1, 1, 1, 1) * change
+        return as_saved((originals + change).clamp(0, 1), originals), Cost()
+
+    def _said(self, place: int, images: Images) -> Labels:
+        """The class that a model gives each image, numbered alike for all models, [n]."""
+        return self.numbers[place][answers(self.models[place], images).argmax(1)]
 
 
 def _right(model: Classifier, images: ImageSet) -> Bool[Tensor, " n"]:
     """Which images a model gets right, as pictures in a file, [n]."""
+    return predictions_under(model, images, whole_levels) == _labels(images)
+
+
+def _labels(images: ImageSet) -> Labels:
     assert images.labels is not None
-    return predictions_under(model, images, whole_levels) == images.labels
-
-
-def _said(model: Classifier, images: Images) -> Labels:
-    """The class that a model gives each image, [n]."""
-    with model.frozen(), torch.no_grad():
-        return finite_logits(model, images.to(model.device)).argmax(1).cpu()
+    return images.labels
 
 
 def _slopes(model: Classifier, images: Images, labels: Labels) -> Images | None:
@@ -217,31 +216,3 @@ def _slopes(model: Classifier, images: Images, labels: Labels) -> Images | None:
         except ModelError:
             return None
     return found.cpu()
-
-
-def _cosines(one: Images, other: Images) -> Float[Tensor, " m"]:
-    """The cosine of both gradients, of the images of which neither is 0; however small they are."""
-    units = (steepest(one, "l2") * steepest(other, "l2")).flatten(1).sum(1)
-    return units[one.flatten(1).any(1) & other.flatten(1).any(1)]
-
-
-def _joined(parts: Sequence[_Answers]) -> TransferredRecord:
-    """All batches as one."""
-    wrong, same, noise = (torch.cat([getattr(part, what) for part in parts]) for what in ("wrong", "same", "noise"))
-    cosines = [part.cosine for part in parts if part.cosine is not None]
-    return TransferredRecord(
-        wrong=wilson(int(wrong.sum()), len(wrong)),
-        same=wilson(int(same.sum()), int(wrong.sum())) if bool(wrong.any()) else None,
-        noise=wilson(int(noise.sum()), len(noise)),
-        cosine=float(torch.cat(cosines).mean()) if sum(map(len, cosines)) else None,
-    )
-
-
-def _told_apart(sources: Sequence[Source]) -> tuple[str, ...]:
-    """Names of files, with the folder where two are called the same, and numbered where even that is the same."""
-    names = [source.file_name for source in sources]
-    if len(set(names)) < len(names):
-        names = ["/".join(Path(source.path).parts[-2:]) or source.file_name for source in sources]
-    if len(set(names)) < len(names):
-        names = [f"{name} ({number})" for number, name in enumerate(names, start=1)]
-    return tuple(names)

@@ -62,6 +62,24 @@ def test_every_evasion_has_its_budgets_and_its_pictures(record, page):
     assert page.count('class="triple change"') == 8
 
 
+def test_pictures_beyond_the_budget_are_named(record, page):
+    one = record.evasions[0]
+    worst = dataclasses.replace(one.budgets[-1], beyond=3)
+    spent = dataclasses.replace(one, budgets=(*one.budgets[:-1], worst))
+
+    assert "exceed the budget" not in page
+    assert "3 saved pictures exceed the budget." in render_evade_html(dataclasses.replace(record, evasions=(spent,)))
+
+
+def test_of_a_sweep_the_own_class_and_the_winner_have_names(record, page):
+    first = record.sweeps[0]
+    other = next(one for one in first.logits if one.label != first.label)
+    lines = re.search(rf"<h3>Image {first.number},.*?</figure>", page, re.DOTALL)[0]
+
+    assert f'<li class="good">{first.label}' in lines
+    assert f'<li class="bad">{other.label}' in lines
+
+
 def test_answers_that_are_mistakes_are_marked(page):
     assert page.count('<span class="answer fooled">') == 8
 

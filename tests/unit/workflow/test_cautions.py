@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from mantrap.core import SILENT, Rng
-from mantrap.evade import Bim, Fgsm
+from mantrap.evade import Bim, Fgsm, RandomFgsm, WorstCase
+from mantrap.evade.fgsm import fgsm
+from mantrap.records import AimedAt
 from mantrap.workflow.evade import evade
 from tests.evading import TWO, Turned, behind, work
 from tests.planted import Planted
@@ -103,6 +105,53 @@ def test_an_evasion_of_many_steps_that_does_less_than_one_step_is_found_out():
 
     assert raised(found) == {"one step beats many"}
     assert found["one step beats many"][1].startswith("With eps 0.28 (linf) a single step misled it on 20 of 20 images")
+
+
+class Half(Fgsm):
+    """A single step that leads the wrong way but for the first images."""
+
+    def search(self, problem, *, rng, progress=SILENT):
+        del rng, progress
+        made = fgsm(problem, self.eps)
+        return torch.where((torch.arange(len(made)) < 2).view(-1, 1, 1, 1), made, problem.images)
+
+
+def test_a_few_images_are_no_sign():
+    # Two of twenty are a tenth, which may be chance: from 3 to 30 per cent.
+    found = seen(evasions=(Half(eps=0.28), Bim(eps=0.28, steps=2, step=0.01)))
+
+    assert found["one step beats many"] == (
+        False,
+        "With eps 0.28 (linf) a single step misled it on 2 of 20 images that many steps left right.",
+    )
+
+
+def test_a_mistake_on_the_way_to_a_class_that_was_drawn_is_no_sign():
+    # One step towards a class ends in yet another one; many steps that lead nowhere are no worse for that.
+    class Astray(Fgsm):
+        def search(self, problem, *, rng, progress=SILENT):
+            del rng, progress
+            third = (problem.goal.targets + 1) % 4
+            third = torch.where(third == problem.labels, (third + 1) % 4, third)
+            return SMALL.templates[third]
+
+    still = Bim(eps=0.9, steps=2, step=0.001)
+    found = seen(planted=SMALL, evasions=(Astray(eps=0.9), still), aim=AimedAt.RANDOM, budgets=(0.9,))
+
+    assert found["one step beats many"][0] is False
+
+
+def test_the_worst_case_of_many_attacks_is_no_single_step():
+    lazy = Bim(eps=0.28, steps=2, step=0.01)
+    found = seen(evasions=(lazy, WorstCase(eps=0.28, of=("fgsm",))))
+
+    assert found["one step beats many"][0] is None
+
+
+def test_a_random_step_and_one_of_one_are_single_steps():
+    lazy = Bim(eps=0.6, steps=2, step=0.01)
+    for one in (RandomFgsm(eps=0.6), Bim(eps=0.6, steps=1, step=1.0)):
+        assert raised(seen(evasions=(lazy, one))) == {"one step beats many"}
 
 
 def test_a_model_that_is_robust_indeed_is_no_false_security():

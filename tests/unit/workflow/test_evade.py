@@ -10,13 +10,14 @@ from PIL import Image
 
 from mantrap.core import SILENT, Classifier
 from mantrap.errors import DataError, OutputError, SpecError, UsageError
-from mantrap.evade import AdversarialPatch, Bim, Fgsm, Pgd
-from mantrap.evade.transformations import Blur, RandomResize
+from mantrap.evade import AdversarialPatch, Bim, Ddn, DeepFool, Fgsm, Pgd, WorstCase
+from mantrap.evade.transformations import Blur, Jpeg, RandomResize
 from mantrap.records import AimedAt, EvadeRecord
+from mantrap.workflow import led_astray
 from mantrap.workflow.evade import evade
 from tests.cleansing import stable
 from tests.evading import TWO, behind, farthest, work
-from tests.planted import SCALE
+from tests.planted import SCALE, Planted
 from tests.scans import SMALL
 
 LEVELS = tuple(level / 255 for level in (40, 50, 54, 57, 70))
@@ -51,7 +52,7 @@ class TestBudgets:
 
     def test_the_headline_names_the_worst(self, record):
         assert record.headline == (
-            "Of 40 images the model gets 40 right; of those 0 are left when images may be changed by 0.27451 (linf)."
+            "Of 40 images the model gets 40 right; of those 0 are left when images may be changed by 0.2745 (linf)."
         )
 
     def test_confidence_is_that_of_mistakes(self, record):
@@ -77,6 +78,67 @@ class TestBudgets:
         assert record.standing[0].accuracy.hits < 40
         assert (record.standing[0].evasions, lone.standing[0].evasions) == (2, 1)
 
+    def test_what_was_found_with_a_smaller_budget_counts_for_a_larger_one(self):
+        record = evade(work((Timid(),), budgets=LEVELS))
+
+        assert [budget.accuracy.hits for budget in record.evasions[0].budgets][2:] == [40, 40, 40]
+        assert [one.accuracy.hits for one in record.standing][2:] == [record.standing[1].accuracy.hits] * 3
+        assert record.standing[1].accuracy.hits < 40
+
+    def test_one_that_had_no_budget_so_small_does_not_count_there(self):
+        record = evade(work((Fgsm(eps=0.08), Bim(eps=0.28))))
+
+        assert [(one.eps, one.evasions) for one in record.standing][:4] == [(0.01, 1), (0.02, 1), (0.035, 2), (0.04, 2)]
+
+
+class Timid(Fgsm):
+    """An evasion that does nothing where it may do much."""
+
+    def search(self, problem, *, rng, progress=SILENT):
+        return problem.images if self.eps > LEVELS[1] else super().search(problem, rng=rng, progress=progress)
+
+
+@pytest.fixture(scope="module")
+def smallest():
+    return evade(work((DeepFool(), Ddn())))
+
+
+class TestSmallest:
+    """Where the nearest other class lies is known; pictures lie at the next grey level behind it."""
+
+    def test_it_still_misleads_as_a_picture_and_says_how_far_that_is(self, smallest):
+        for one in smallest.evasions:
+            assert one.smallest.reached.value == one.smallest.saved.value == 1
+            assert one.budgets[-1].accuracy.hits == 0
+            assert one.budgets[-1].in_floats.hits == 0
+            assert one.budgets[-1].eps >= one.smallest.quartiles[2]
+            assert one.budgets[0].accuracy.hits == 40
+            assert all(spent.reached.hits == 40 - spent.accuracy.hits for spent in one.budgets)
+
+    def test_how_far_images_had_to_go_is_the_distance_of_the_other_class(self, smallest):
+        images = TWO.images(20, "evade")
+        apart = (TWO.templates[0] - TWO.templates[1]).flatten().double()
+        wanted = np.quantile(farthest(TWO, images) * float(apart.abs().sum() / apart.norm()), [0.25, 0.5, 0.75])
+
+        assert smallest.evasions[1].smallest.quartiles == pytest.approx(wanted, rel=0.05)
+
+    def test_several_count_together_where_none_has_a_budget(self, smallest):
+        largest = max(one.budgets[-1].eps for one in smallest.evasions)
+
+        assert [(one.norm, one.evasions) for one in smallest.standing] == [("l2", 2)] * 5
+        assert [one.eps for one in smallest.standing] == pytest.approx(
+            [k * largest for k in (0.125, 0.25, 0.5, 0.75, 1)]
+        )
+        assert smallest.standing[-1].accuracy.hits == 0
+        assert smallest.headline.endswith("(l2).")
+
+    def test_beside_a_budget_it_counts_where_its_way_is_short_enough(self):
+        record = evade(work((Fgsm(norm="l2"), Ddn()), budgets=(1.5, 2.0, 5.0)))
+
+        for one in record.standing:
+            assert one.evasions == 2
+            assert one.accuracy.hits <= record.evasions[0].budgets[0].accuracy.hits
+
 
 class TestPatch:
     def test_its_budget_is_the_share_of_the_picture_that_it_covers(self):
@@ -90,6 +152,22 @@ class TestPatch:
         assert one.smallest is None
         assert one.budgets[0].accuracy.hits == 20  # painted over, all images are taken for one class
         assert [(each.norm, each.evasions) for each in record.standing] == [("area", 1), ("linf", 1)]
+
+    def test_the_headline_says_that_it_paints(self):
+        record = evade(work((AdversarialPatch(size=(8, 4)),), each=2))
+
+        assert record.headline.endswith("are left when 50.0 % of each may be painted over.")
+
+
+def test_a_single_image_is_enough():
+    image = TWO.images(20, "evade").subset([0])
+    record = evade(work(images=image, budgets=(0.3,)))
+
+    assert record.headline == (
+        "Of 1 image the model gets 1 right; of those 0 are left when images may be changed by 0.3 (linf)."
+    )
+    assert not any(caution.raised for caution in record.cautions)
+    assert (len(record.evasions[0].examples), len(record.sweeps)) == (1, 1)
 
 
 class TestPictures:
@@ -195,12 +273,32 @@ class TestAround:
     def test_its_logits_are_straight_lines(self, record):
         for sweep in record.sweeps:
             assert sweep.eps[0] == -sweep.eps[-1] == -0.5
-            own, other = (sweep.logits[name] for name in (sweep.true_class, str(1 - int(sweep.true_class))))
+            assert [one.label for one in sweep.logits] == [sweep.label, 1 - sweep.label]
+            own, other = (one.values for one in sweep.logits)
             for line in (own, other):
                 assert np.diff(line) == pytest.approx([np.diff(line)[0]] * 40, rel=1e-3)
             assert own[0] > own[-1]
             assert own[20] > other[20]
             assert own[-1] < other[-1]
+
+    def test_classes_of_one_name_are_told_apart_and_few_of_many_are_kept(self):
+        many = Planted(shape=(1, 8, 8), classes=30)
+        images = many.images(2, "evade").renamed(tuple(f"{k // 2}" for k in range(30)))
+        for sweep in evade(work(planted=many, images=images, budgets=(0.1,))).sweeps:
+            own = sweep.logits[0]
+
+            assert (own.label, own.class_name) == (sweep.label, sweep.true_class)
+            assert len({one.label for one in sweep.logits}) == len(sweep.logits) <= 9
+            assert max(sweep.logits, key=lambda one: one.values[-1]) is sweep.logits[1]
+            assert own.values[20] == max(one.values[20] for one in sweep.logits)
+
+    def test_what_rounds_is_never_shown_pixels_beyond_their_range(self):
+        record = evade(work(budgets=(0.1,), each=3, transformation=Jpeg(quality=95)))
+        own, other = (np.asarray(one.values) for one in record.sweeps[0].logits)
+
+        assert (
+            (own - other)[0] > 0 > (own - other)[-1]
+        )  # far along the gradient the other class wins, not the other way
 
     def test_a_model_without_a_gradient_has_neither(self):
         record = evade(work((Deaf(),), model=behind(torch.Tensor.detach)))
@@ -243,6 +341,22 @@ class TestFolder:
 
         assert stable(evade(work(evasions), tmp_path)) == stable(whole)
         assert not searched
+
+    def test_an_evasion_whose_spec_is_longer_than_a_files_name_may_be(self, tmp_path):
+        many = WorstCase(of=tuple(f"bim(steps=1, step=0.{k}{'1' * 12})" for k in range(1, 10)))
+
+        assert evade(work((many,), each=2, budgets=(0.1,)), tmp_path).evasions[0].budgets[0].eps == 0.1
+
+    def test_pieces_of_other_sizes_are_not_mistaken_for_ones_own(self, tmp_path, monkeypatch):
+        with monkeypatch.context() as patched:
+            patched.setattr(led_astray, "fitting_batch", lambda _: 15)
+            patched.setattr(Bim, "search", killed)
+            with pytest.raises(KeyboardInterrupt):
+                evade(work((Fgsm(), Bim(steps=2))), tmp_path)
+        record = evade(work((Fgsm(), Bim(steps=2))), tmp_path)
+
+        assert [budget.reached.total for budget in record.evasions[0].budgets] == [40] * 5
+        assert record.evasions == evade(work((Fgsm(), Bim(steps=2)))).evasions
 
     def test_the_folder_of_another_run_is_left_alone(self, tmp_path):
         evade(work(each=3), tmp_path)

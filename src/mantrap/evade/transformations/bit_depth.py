@@ -30,4 +30,4 @@ class BitDepth:
         """See :class:`~mantrap.core.Transformation`."""
         del rng
         highest: int = 2**self.bits - 1
-        return (images * highest).round() / highest
+        return (images.clamp(0, 1) * highest).round() / highest  # a file holds no others

@@ -39,7 +39,7 @@ class Jpeg:
     def __call__(self, images: Images, *, rng: Rng) -> Images:
         """See :class:`~mantrap.core.Transformation`."""
         del rng
-        levels = (images.detach().cpu() * 255).round().byte()
+        levels = (images.detach().cpu().clamp(0, 1) * 255).round().byte()  # a file holds no others
         colour = images.shape[1] == _COLOUR
         seen = [
             self._seen(image.permute(1, 2, 0)) if colour else torch.stack([self._seen(channel) for channel in image])
