@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 _NAMED = ("_parameters", "_buffers")
+_WORDS = (torch.int64, torch.int32, torch.uint8)
+"""As what bits are compared: the longest is the fastest."""
 
 
 class Snapshot:
@@ -15,7 +17,9 @@ class Snapshot:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._modules = [(m, m.training, _tables(m)) for m in module.modules()]
+        self._modules = [
+            (m, m.training, {name: dict(table) for name, table in _tables(m).items()}) for m in module.modules()
+        ]
         tensors = [*module.parameters(), *module.buffers()]
         self._tensors = [(t, t.requires_grad, t.grad) for t in tensors]
         grads = [t.grad for t in tensors if t.grad is not None]
@@ -27,13 +31,13 @@ class Snapshot:
         A write through ``tensor.data`` is not counted by torch, so the values themselves are compared as well.
         """
         for module, training, before in self._modules:
-            module.training = training
+            if module.training != training:
+                module.training = training
             for name, table in _tables(module).items():
-                module.__dict__[name].update(before.get(name, {}))
-                for key in table.keys() - before.get(name, {}).keys():
-                    del module.__dict__[name][key]
+                table.clear()
+                table.update(before.get(name, {}))
         for tensor, writes, value in self._values:
-            if _writes(tensor) != writes or not torch.equal(tensor, value):
+            if _writes(tensor) != writes or not _are_bitwise_equal(tensor.detach(), value):
                 with torch.no_grad():
                     tensor.copy_(value)
         for tensor, requires_grad, grad in self._tensors:
@@ -43,9 +47,9 @@ class Snapshot:
 
 
 def _tables(module: nn.Module) -> dict[str, dict[Any, Any]]:
-    """Copies of the tables in which a module holds its weights, buffers and hooks."""
+    """The tables in which a module holds its weights, buffers and hooks."""
     return {
-        name: dict(table)
+        name: table
         for name, table in module.__dict__.items()
         if isinstance(table, dict) and (name in _NAMED or name.endswith("_hooks"))
     }
@@ -55,3 +59,15 @@ def _writes(tensor: Tensor) -> int:
     """How often a tensor has been written to in place."""
     count: int = tensor._version  # noqa: SLF001 - torch shows it nowhere else
     return count
+
+
+def _are_bitwise_equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same bits: 0 and -0 do not, and the same that is no number does."""
+    words = next(word for word in _WORDS if all(_is_made_of(word, tensor) for tensor in (one, other)))
+    return torch.equal(one.flatten().view(words), other.flatten().view(words))
+
+
+def _is_made_of(word: torch.dtype, tensor: Tensor) -> bool:
+    """Whether words fill all of a tensor, and begin where it begins."""
+    counts = (tensor.numel(), tensor.storage_offset())
+    return all(count * tensor.element_size() % word.itemsize == 0 for count in counts)

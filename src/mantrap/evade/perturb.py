@@ -77,7 +77,7 @@ def _check_images(images: Images, shape: tuple[int, int, int]) -> None:
         )
     if not len(images):
         raise DataError(expected="images to perturb", got="none", remedy="Give one or more.")
-    low, high = float(images.amin()), float(images.amax())
+    low, high = (float(end) for end in images.aminmax())
     if not (low >= 0 and high <= 1):  # not the other way round: what is no number is refused as well
         raise DataError(
             expected="images in [0, 1]",

@@ -21,7 +21,7 @@ HALVED: Final = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """After so many of 10,000 queries the share of pixels that a square covers is halved."""
 _SMALLEST: Final = {"linf": 1, "l2": 3}
 _TILES: Final = 5
-"""So many tiles lie along a side where a search in an L2 ball begins."""
+"""So many tiles, and more where they fit, lie along the shorter side where a search in an L2 ball begins."""
 
 Draw: TypeAlias = Callable[..., Tensor]
 """Gives numbers in [0, 1), of the shape asked for, to each image of a batch."""
@@ -42,8 +42,9 @@ class Square:
     Reference: Andriushchenko et al., Square Attack, ECCV 2020, algorithms 1 to 3 and section 3; ``share`` as in
     AutoAttack (Croce and Hein, ICML 2020).
 
-    Deviations: the first query is the image itself. Where an L2 search begins tiles cover all of the image, also where
-    its sides are no multiples of theirs.
+    Deviations: the first query is the image itself. Where an L2 search begins there are more tiles than five by five on
+    small or oblong images, as many as fit. Squares come to lie at every edge; in the authors' code, and in what follows
+    that, none reaches the last row or column, which helps a little where these say nothing.
     """
 
     name: ClassVar[str] = "square"
@@ -61,10 +62,10 @@ class Square:
         require(0 < self.share <= 1, field="share", expected="above 0 and at most 1", got=self.share)
 
     def side(self, query: int, height: int, width: int) -> int:
-        """How wide a square is."""
+        """How wide a square is; in an L2 ball an odd number of pixels, so that it has a middle."""
         halvings = sum(10_000 * query > after * self.queries for after in HALVED)
-        side = round(math.sqrt(self.share / 2**halvings * height * width))
-        return min(max(side, _SMALLEST[self.norm]), height, width)
+        side = max(round(math.sqrt(self.share / 2**halvings * height * width)), _SMALLEST[self.norm])
+        return min(side + 1 - side % 2 if self.norm == "l2" else side, height, width)
 
     def search(self, problem: Problem, *, rng: Rng, progress: Progress = SILENT) -> Images:
         """See :class:`~mantrap.core.Evasion`."""
@@ -118,9 +119,11 @@ def _begun(images: Images, settings: Square, draw: Draw) -> Images:
     if settings.norm == "linf":
         return onto_box(images + settings.eps * _signs(draw(channels, 1, width)))
     side = max(min(height, width) // _TILES, 1)
-    across = math.ceil(height / side), math.ceil(width / side)
-    tiles = _signs(draw(channels, *across))[..., None, None] * _bumps(draw(1, *across), side)
-    whole = tiles.transpose(3, 4).flatten(4, 5).flatten(2, 3)[:, :, :height, :width]
+    down, across = height // side, width // side
+    tiles = _signs(draw(channels, down, across))[..., None, None] * _bumps(draw(1, down, across), side)
+    top, left = (height - down * side) // 2, (width - across * side) // 2
+    whole = torch.zeros_like(images)
+    whole[..., top : top + down * side, left : left + across * side] = tiles.transpose(3, 4).flatten(4, 5).flatten(2, 3)
     return onto_box(images + settings.eps * steepest(whole, "l2"))
 
 

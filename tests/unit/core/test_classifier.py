@@ -216,6 +216,64 @@ class TestFrozen:
 
         assert state(model.module) == before
 
+    @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex128])
+    @pytest.mark.parametrize("count", [1, 2, 3, 8])
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_every_bit_of_a_weight_comes_back_whatever_it_is_made_of(self, kind, count, first):
+        module = nn.Module()
+        module.weight = nn.Parameter(torch.ones(count + first, dtype=kind)[first:])
+        for place in range(count):
+            with classifier(module).frozen():
+                module.weight.data[place] = 1 + 2**-7
+            assert torch.equal(module.weight, torch.ones(count, dtype=kind))
+
+    @pytest.mark.parametrize("kind", [torch.bool, torch.int8, torch.int64])
+    def test_every_value_of_a_buffer_comes_back(self, kind):
+        module = nn.Module()
+        module.register_buffer("seen", torch.zeros(3, 3, dtype=kind))
+        with classifier(module).frozen():
+            module.seen.data[2, 2] = 1
+
+        assert not module.seen.any()
+
+    def test_weights_that_lie_in_another_order_come_back(self):
+        module = nn.Conv2d(4, 2, 3).to(memory_format=torch.channels_last)
+        before = module.weight.detach().clone()
+        with classifier(module).frozen():
+            module.weight.data[1, 3, 2, 2] += 1
+
+        assert torch.equal(module.weight, before)
+        assert module.weight.is_contiguous(memory_format=torch.channels_last)
+
+    def test_a_sign_of_zero_comes_back(self, model):
+        nn.init.zeros_(model.module.conv.bias)
+        with model.frozen():
+            model.module.conv.bias.data.neg_()
+
+        assert not model.module.conv.bias.signbit().any()
+
+    def test_what_is_as_it_was_is_not_written_to(self, model):
+        nn.init.constant_(model.module.norm.bias, float("nan"))
+        written = {name: tensor._version for name, tensor in model.module.state_dict(keep_vars=True).items()}
+        with model.frozen():
+            model.normalise(images())
+
+        assert {name: t._version for name, t in model.module.state_dict(keep_vars=True).items()} == written
+
+    def test_hooks_and_weights_that_were_taken_away_come_back_in_their_order(self, model):
+        module = model.module
+        first, second = (module.conv.register_forward_hook(lambda *_: None) for _ in range(2))
+        hooks, weights = list(module.conv._forward_hooks), dict(module.conv.named_parameters())
+        with model.frozen():
+            first.remove()
+            del module.conv.weight
+            module.conv.extra = nn.Parameter(torch.ones(1))
+
+        assert list(module.conv._forward_hooks) == hooks
+        assert list(module.conv._parameters) == list(weights)
+        assert all(module.conv._parameters[name] is weight for name, weight in weights.items())
+        assert second.id in hooks
+
     def test_the_gradient_still_reaches_the_images(self, model):
         given = images().requires_grad_()
         with model.frozen():

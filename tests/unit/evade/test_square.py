@@ -8,7 +8,7 @@ import torch
 from mantrap.core import Classifier, Goal, Rng
 from mantrap.errors import SpecError
 from mantrap.evade import Square, perturb
-from mantrap.evade.square import _bumps
+from mantrap.evade.square import _begun, _bumps, _moved
 from mantrap.ops.projections import norms
 from tests.planted import Planted
 from tests.rivals import misled, of_torchattacks, sights, trained
@@ -142,18 +142,114 @@ class TestSide:
     def test_sooner_with_fewer_queries(self):
         assert [Square(queries=1000).side(query, 28, 28) for query in (1, 2, 5, 6)] == [25, 18, 18, 13]
 
-    def test_it_fits_and_is_never_too_small(self):
-        assert Square(queries=10_000, share=1.0).side(1, 4, 30) == 4
+    def test_in_an_l2_ball_it_is_odd(self):
+        sides = Square(queries=10_000, norm="l2").side
+
+        assert [sides(query, 28, 28) for query in (1, 11, 51, 201, 501, 1001)] == [25, 19, 13, 9, 7, 5]
+
+    @pytest.mark.parametrize("norm", ["linf", "l2"])
+    def test_it_fits(self, norm):
+        assert Square(queries=10_000, norm=norm, share=1.0).side(1, 4, 30) == 4
+        assert Square(queries=10_000, norm=norm, share=1.0).side(1, 30, 4) == 4
+
+    def test_it_is_never_too_small(self):
         assert Square(queries=10_000, norm="l2").side(9999, 28, 28) == 3
         assert Square(queries=10_000).side(9999, 28, 28) == 1
 
 
+HILL = torch.tensor([0.25, 1.25, 0.25]) / math.sqrt(1.6875)
+HOLLOW = torch.tensor([[0.25, 0.25, 0.25], [0.25, 1.25, 0.25]]) / math.sqrt(1.875)
+BUMP = torch.cat([HILL[None], -HOLLOW]) / math.sqrt(2)
+L2 = Square(eps=0.5, norm="l2")
+GREY = torch.full((1, 2, 9, 9), 0.5)
+
+
+def one_after_the_other(*drawn):
+    """Gives these numbers, looking at what shape was asked for."""
+    left = [torch.tensor(d)[None] for d in drawn]
+
+    def draw(*shape):
+        now = left.pop(0)
+        assert now.shape[1:] == shape
+        return now
+
+    return draw
+
+
+class TestWhereAnL2SearchBegins:
+    @pytest.mark.parametrize(
+        ("shape", "top", "left", "down", "across"),
+        [((17, 17), 1, 1, 5, 5), ((19, 17), 0, 1, 6, 5), ((17, 23), 1, 1, 5, 7), ((18, 18), 0, 0, 6, 6)],
+        ids=str,
+    )
+    def test_whole_tiles_lie_in_the_middle(self, shape, top, left, down, across):
+        images = torch.full((1, 1, *shape), 0.5)
+        change = _begun(images, L2, lambda *size: torch.zeros(1, *size)) - images
+        expected = torch.zeros(shape)
+        expected[top : top + 3 * down, left : left + 3 * across] = BUMP.repeat(down, across)
+
+        torch.testing.assert_close(change[0, 0], 0.5 * expected / math.sqrt(down * across))
+
+    def test_each_tile_is_turned_and_each_channel_of_it_has_a_sign(self):
+        signs = torch.tensor([[0.0, 0.9, 0.0, 0.9, 0.9]] * 5)
+        turned = torch.zeros(1, 5, 5)
+        turned[0, 3, 1] = 0.9
+        images = torch.full((1, 2, 15, 15), 0.5)
+        change = _begun(images, L2, one_after_the_other(torch.stack([signs, 1 - signs]).tolist(), turned.tolist()))
+        tiles = (change - images)[0].unfold(1, 3, 3).unfold(2, 3, 3) * math.sqrt(50) / 0.5
+
+        torch.testing.assert_close(tiles[0, 0, 0], BUMP)
+        torch.testing.assert_close(tiles[0, 0, 1], -BUMP)
+        torch.testing.assert_close(tiles[0, 3, 1], -BUMP.T)
+        torch.testing.assert_close(tiles[1, 3, 1], BUMP.T)
+        torch.testing.assert_close(tiles[1, 2, 2], -BUMP)
+
+    def test_an_image_smaller_than_five_pixels_has_tiles_of_one(self):
+        images = torch.full((1, 1, 3, 4), 0.5)
+        change = _begun(images, L2, lambda *size: torch.zeros(1, *size)) - images
+
+        torch.testing.assert_close(change, torch.full_like(change, -0.5 / math.sqrt(12)))
+
+
+class TestAMoveInAnL2Ball:
+    """A change of .2 in the new window, .3 in the one to be emptied and .1 outside of both, in the first channel."""
+
+    def moved(self, *, sign=0.0, turned=0.0):
+        change = torch.zeros(1, 2, 9, 9)
+        change[0, 0, 0, 1], change[0, 0, 8, 8], change[0, 0, 4, 4] = 0.2, 0.3, 0.1
+        draw = one_after_the_other([0.0, 0.0], [0.99, 0.99], [[[sign]], [[0.9]]], [turned])
+        return (_moved(GREY, GREY + change, L2, draw, 3) - GREY)[0]
+
+    def test_the_mass_of_both_windows_and_a_share_of_what_is_unused_go_to_the_new_one(self):
+        first, second = self.moved()
+        unused = 0.25 - 0.04 - 0.09 - 0.01
+        bump = BUMP.clone()
+        bump[0, 1] += 1
+
+        torch.testing.assert_close(first[:3, :3], math.sqrt(unused / 2 + 0.13) * bump / bump.norm())
+        torch.testing.assert_close(second[:3, :3], -math.sqrt(unused / 2) * BUMP)
+
+    def test_the_other_is_emptied_and_all_else_stays(self):
+        first, second = self.moved()
+        rest = torch.zeros(9, 9)
+        rest[4, 4] = 0.1
+        first[:3, :3] = second[:3, :3] = 0
+
+        torch.testing.assert_close(first, rest)
+        assert not second.any()
+
+    def test_a_bump_has_a_sign_and_is_turned(self):
+        bump = -BUMP.T
+        bump[0, 1] += 1
+
+        found = self.moved(sign=0.9, turned=0.9)[0, :3, :3]
+        torch.testing.assert_close(found / found.norm(), bump / bump.norm())
+
+
 def test_a_bump_is_a_hill_above_a_hollow_or_left_of_it():
     above, left = _bumps(torch.tensor([0.0, 0.9]), 3)
-    hill = torch.tensor([0.25, 1.25, 0.25]) / math.sqrt(1.6875)
-    hollow = torch.tensor([[0.25, 0.25, 0.25], [0.25, 1.25, 0.25]]) / math.sqrt(1.875)
 
-    torch.testing.assert_close(above, torch.cat([hill[None], -hollow]) / math.sqrt(2))
+    torch.testing.assert_close(above, BUMP)
     assert torch.equal(left, above.T)
 
 
