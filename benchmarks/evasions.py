@@ -96,19 +96,19 @@ CASES = {
     ),
     "DeepFool": Case(
         "deepfool",
-        100,
+        20,
         torchattacks=("DeepFool", {"steps": 50, "overshoot": 0.02}),
         foolbox=("L2DeepFoolAttack", {"steps": 50, "candidates": 10, "overshoot": 0.02}),
-        art=("DeepFool", {"max_iter": 50, "epsilon": 0.02, "nb_grads": 10, "batch_size": 100, "verbose": False}),
+        art=("DeepFool", {"max_iter": 50, "epsilon": 0.02, "nb_grads": 10, "batch_size": 20, "verbose": False}),
     ),
     "C&W": Case(
-        "carlini_wagner",
+        "carlini_wagner(steps=100, searches=6)",
         20,
-        torchattacks=("CW", {"c": 1.0, "kappa": 0, "steps": 200, "lr": 0.05}),
-        foolbox=("L2CarliniWagnerAttack", {"binary_search_steps": 9, "steps": 200, "stepsize": 0.05}),
+        torchattacks=("CW", {"c": 1.0, "kappa": 0, "steps": 100, "lr": 0.05}),
+        foolbox=("L2CarliniWagnerAttack", {"binary_search_steps": 6, "steps": 100, "stepsize": 0.05}),
         art=(
             "CarliniL2Method",
-            {"binary_search_steps": 9, "max_iter": 200, "learning_rate": 0.05, "batch_size": 20, "verbose": False},
+            {"binary_search_steps": 6, "max_iter": 100, "learning_rate": 0.05, "batch_size": 20, "verbose": False},
         ),
     ),
 }

@@ -23,8 +23,8 @@ from mantrap.evade.worst_case import WorstCase
 
 EVASIONS: Registry[Evasion] = Registry("evasion", [*SINGLE, WorstCase])
 
-DEFAULT_EVASIONS: Final = (Fgsm.name, Apgd.name, Square.name, Ddn.name)
-"""Those that mislead a model where none is named: one step, many steps, answers alone, and the smallest norm."""
+DEFAULT_EVASIONS: Final = ("fgsm", "apgd(steps=40)", "square(queries=500)", "ddn")
+"""Specs of those that mislead a model where none is named: one step, many, answers alone, and the smallest norm."""
 DEFAULT_TRANSFERRED: Final = Lbfgs.name
 """The one that makes examples to be shown to other models where none is named."""
 
