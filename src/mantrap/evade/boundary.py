@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mantrap.core import SILENT, Problem, Progress, Rng, require
+from mantrap.core import SILENT, AnyNorm, Problem, Progress, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.evade.nearest import Batch
 from mantrap.ops.projections import norms, onto_box, steepest
@@ -50,7 +50,7 @@ class Boundary:
     quick: ClassVar[str] = "boundary(steps=40, draws=5)"
     needs_gradients: ClassVar[bool] = False
     aims: ClassVar[bool] = True
-    norm: ClassVar[str] = "l2"
+    norm: ClassVar[AnyNorm] = "l2"
     steps: int = 5000
     draws: int = 25
     around: float = 0.1

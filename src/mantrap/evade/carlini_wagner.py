@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mantrap.core import SILENT, Problem, Progress, Rng, require
+from mantrap.core import SILENT, AnyNorm, Problem, Progress, Rng, require
 from mantrap.core.shapes import Images, Logits
 from mantrap.evade.nearest import Nearest, answers_and_slopes, surely, where_standing
 from mantrap.ops.boxed_adam import BoxedAdam
@@ -49,7 +49,7 @@ class CarliniWagner:
     quick: ClassVar[str] = "carlini_wagner(steps=60, searches=5, rate=0.05)"
     needs_gradients: ClassVar[bool] = True
     aims: ClassVar[bool] = True
-    norm: ClassVar[str] = "l2"
+    norm: ClassVar[AnyNorm] = "l2"
     steps: int = 200
     searches: int = 9
     constant: float = 1e-3

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from mantrap.core import SILENT, Problem, Progress, Rng, require
+from mantrap.core import SILENT, AnyNorm, Problem, Progress, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.evade.nearest import Nearest, answers_and_slopes, log_odds, surely, where_standing
 from mantrap.ops.projections import onto_box, steepest
@@ -42,7 +42,7 @@ class Ddn:
     quick: ClassVar[str] = "ddn(steps=60)"
     needs_gradients: ClassVar[bool] = True
     aims: ClassVar[bool] = True
-    norm: ClassVar[str] = "l2"
+    norm: ClassVar[AnyNorm] = "l2"
     steps: int = 100
     radius: float = 1.0
     gamma: float = 0.05

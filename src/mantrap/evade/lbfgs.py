@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from mantrap.core import SILENT, Problem, Progress, Rng, require
+from mantrap.core import SILENT, AnyNorm, Problem, Progress, Rng, require
 from mantrap.core.shapes import Images
 from mantrap.evade.nearest import Nearest, answers_and_slopes, log_odds, surely, where_standing
 from mantrap.ops.boxed_lbfgs import Boxed, Points, Rows, Values, minimise
@@ -45,7 +45,7 @@ class Lbfgs:
     quick: ClassVar[str] = "lbfgs(steps=20, searches=6)"
     needs_gradients: ClassVar[bool] = True
     aims: ClassVar[bool] = True
-    norm: ClassVar[str] = "l2"
+    norm: ClassVar[AnyNorm] = "l2"
     steps: int = 30
     searches: int = 12
     memory: int = 10

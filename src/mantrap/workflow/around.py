@@ -2,15 +2,14 @@
 
 import torch
 
-from mantrap.core import Problem
 from mantrap.core.shapes import Logits
 from mantrap.evade.soundness import margin_slope
 from mantrap.ops.scores import finite_logits
 from mantrap.records.evading import LinearRecord, LogitRecord, StepRecord, SweepRecord
 from mantrap.workflow.led_astray import Victims
 
-LOOKED_AT, SWEPT = 64, 2
-"""Images whose margins are followed, and of which all logits are shown; the first ones."""
+_SWEPT = 2
+"""Images of which logits are shown, the first ones."""
 _PLACES = 41
 """Of a sweep, from far on one side to far on the other."""
 _OTHERS = 6
@@ -32,7 +31,7 @@ def linearity(among: Victims, steps: tuple[float, ...]) -> LinearRecord:
     Reference: Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, section 3: for a linear
     function of n values with weights of mean size m the step moves it by eps * m * n.
     """
-    problem = _first(among, LOOKED_AT)
+    problem = among.first()
     with among.model.frozen(), torch.no_grad():
         slopes = margin_slope(problem)
         steep = slopes.abs().flatten(1)
@@ -53,7 +52,7 @@ def sweeps(among: Victims, largest: float) -> tuple[SweepRecord, ...]:
 
     Reference: Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, section 8 and figure 4.
     """
-    problem, model = _first(among, SWEPT), among.model
+    problem, model = among.first(_SWEPT), among.model
     places = torch.linspace(-largest, largest, _PLACES)
     found = []
     with model.frozen(), torch.no_grad():
@@ -81,9 +80,3 @@ def _followed(logits: Logits, own: int) -> tuple[int, ...]:
     named = dict.fromkeys((own, int(logits[-1].argmax()), int(logits[0].argmax())))
     falling = logits.amax(0).argsort(descending=True, stable=True).tolist()
     return (*named, *[k for k in falling if k not in named][:_OTHERS])
-
-
-def _first(among: Victims, most: int) -> Problem:
-    few = min(most, len(among.images))
-    pixels = among.images.images(list(range(few))).to(among.model.device)
-    return Problem(among.model, pixels, among.labels[:few].to(among.model.device))

@@ -16,8 +16,6 @@ from mantrap.workflow.evaded import Evaded
 from mantrap.workflow.evading import spent_of
 from mantrap.workflow.led_astray import Tried, Victims
 
-LOOKED_AT = 64
-"""Images on which it is looked for signs of the model itself, the first ones."""
 _FEW = 0.05
 """Share of images that may be so by chance, or because a network is sure of them.
 
@@ -37,14 +35,11 @@ def cautions(among: Victims, evaded: Sequence[Evaded], rng: Rng) -> tuple[Cautio
     Reference: Carlini et al., On Evaluating Adversarial Robustness, 2019, section 3.1 and 5; Athalye et al., Obfuscated
     Gradients Give a False Sense of Security, ICML 2018, section 3.1; Croce and Hein, ICML 2020, on the DLR loss.
     """
-    model, few = among.model, min(LOOKED_AT, len(among.images))
-    places = slice(0, few)
-    with model.frozen():
-        pixels = among.images.images(list(range(few))).to(model.device)
-        problem = Problem(model, pixels, among.labels[places].to(model.device))
+    problem = among.first()
+    with problem.model.frozen():
         return (
             *_of_the_model(problem),
-            _any_picture(among, places, rng),
+            _any_picture(problem, rng),
             *_beside_each_other([one for each in evaded for one in each.tried]),
         )
 
@@ -89,16 +84,15 @@ def _of_the_model(problem: Problem) -> Iterator[CautionRecord]:
     )
 
 
-def _any_picture(among: Victims, places: slice, rng: Rng) -> CautionRecord:
+def _any_picture(problem: Problem, rng: Rng) -> CautionRecord:
     """Whether a budget that allows any picture is enough, as it must be."""
-    originals = among.images.images(list(range(places.start, places.stop)))
-    labels = among.labels[places]
+    model, labels = problem.model, problem.labels
     try:
-        made = perturb(Pgd(eps=1.0), among.model, originals, labels, rng=rng.child("any picture"))
+        made = perturb(Pgd(eps=1.0), model, problem.images, labels, rng=rng.child("any picture"))
     except ModelError:
         return CautionRecord(name="unlimited budget", raised=None, says="Nothing can be said without a gradient.")
     with torch.no_grad():
-        said = among.model.logits(made.images.to(among.model.device)).argmax(1).cpu()
+        said = model.logits(made.images).argmax(1)
     still = wilson(int((said == labels).sum()), len(labels))
     return CautionRecord(
         name="unlimited budget",

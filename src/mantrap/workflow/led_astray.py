@@ -16,6 +16,7 @@ from mantrap.core import (
     Goal,
     ImageSet,
     Memo,
+    Problem,
     Progress,
     Rng,
     spec_of,
@@ -30,8 +31,8 @@ from mantrap.records import AimedAt
 from mantrap.workflow.evading import is_budgeted, norm_of
 from mantrap.workflow.saved import answers, saved_of
 
-SHOWN = 4
-"""Images of which examples are kept, the first ones."""
+SHOWN, LOOKED_AT = 4, 64
+"""Images of which examples are kept, and on which the model itself is looked at; the first ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,12 @@ class Victims:
     def goal(self, places: slice) -> Goal:
         """Where some of them are to be led."""
         return AWAY if self.targets is None else Goal(self.targets[places])
+
+    def first(self, most: int = LOOKED_AT) -> Problem:
+        """The first of them, to be led away from their classes, on the model's device."""
+        few = min(most, len(self.images))
+        pixels = self.images.images(list(range(few))).to(self.model.device)
+        return Problem(self.model, pixels, self.labels[:few].to(self.model.device))
 
 
 def drawn_targets(labels: Labels, classes: int, aim: AimedAt, rng: Rng) -> Labels | None:

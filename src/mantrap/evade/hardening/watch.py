@@ -135,16 +135,16 @@ def overfitted(attacked: Sequence[AttackedRecord], images: int, classes: int) ->
 def told(attacked: Sequence[AttackedRecord], images: int, classes: int, budget: Budgeted) -> tuple[str, ...]:
     """What the attacks show, in plain sentences."""
     last, size = attacked[-1], f"{budget.norm} {budget.eps:g}"
-    right = f"it is right on {last.one_step:.1%} after one step of {size}"
-    said = [f"Of {images} images that were held out {right}, and on {last.many_steps:.1%} after {_STEPS} steps."]
+    right = f"it is right on {_percent(last.one_step)} after one step of {size}"
+    said = [f"Of {images} images that were held out {right}, and on {_percent(last.many_steps)} after {_STEPS} steps."]
     found = overfitted(attacked, images, classes)
     one, many = _rate(last.one_step, images), _rate(last.many_steps, images)
     if found is not None:
         before, after = (next(a for a in attacked if a.epoch == epoch) for epoch in found)
         said.append(
             f"Catastrophic overfitting: from epoch {before.epoch} to {after.epoch} accuracy under {_STEPS} steps fell "
-            f"from {before.many_steps:.1%} to {after.many_steps:.1%}, while under one step it rose from "
-            f"{before.one_step:.1%} to {after.one_step:.1%}."
+            f"from {_percent(before.many_steps)} to {_percent(after.many_steps)}, while under one step it rose from "
+            f"{_percent(before.one_step)} to {_percent(after.one_step)}."
         )
     elif many.high < 1 / classes < one.low:
         said.append("It stands one step, and not many: who takes several misleads it all the same.")
@@ -153,3 +153,7 @@ def told(attacked: Sequence[AttackedRecord], images: int, classes: int, budget: 
 
 def _rate(share: float, images: int) -> Rate:
     return wilson(round(share * images), images)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -130,14 +130,14 @@ class TestOverfitted:
 class TestTold:
     def test_what_attacks_came_to_in_the_end(self):
         (said,) = told(course((0.0, 0.0), (0.75, 0.5)), 256, 10, LINF)
-        one, many = "it is right on 75.0% after one step of linf 0.25", "and on 50.0% after 20 steps."
+        one, many = "it is right on 75.0 % after one step of linf 0.25", "and on 50.0 % after 20 steps."
         assert said == f"Of 256 images that were held out {one}, {many}"
 
     def test_where_it_collapsed(self):
         _, said = told(course((0.0, 0.0), (0.5, 0.4), (0.95, 0.02)), 256, 10, Budgeted(eps=2.0, norm="l2"))
         assert said == (
-            "Catastrophic overfitting: from epoch 1 to 2 accuracy under 20 steps fell from 40.0% to 2.0%, "
-            "while under one step it rose from 50.0% to 95.0%."
+            "Catastrophic overfitting: from epoch 1 to 2 accuracy under 20 steps fell from 40.0 % to 2.0 %, "
+            "while under one step it rose from 50.0 % to 95.0 %."
         )
 
     def test_where_it_never_stood_many_steps(self):
